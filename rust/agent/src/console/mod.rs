@@ -1,0 +1,78 @@
+//! The screen an agent shows on a terminal (cli.md §11): what is on it in [`view`], how it is
+//! drawn in [`screen`].
+//!
+//! Nothing here reads the agent's state by itself: a function yields a [`View`] whenever one is
+//! to be drawn, and a channel tells that something has changed.
+
+mod screen;
+mod view;
+
+use std::io;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+pub(crate) use self::screen::Background;
+use self::screen::Screen;
+pub(crate) use self::view::{Counts, RequestLine, Status, View};
+
+/// Between two drawings, however much changes.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Rates fall while nothing happens: the screen is drawn this often then.
+const IDLE_REDRAW: Duration = Duration::from_secs(5);
+
+/// Draws `view` at once, after every change and after every new window size, until `changed`
+/// closes.
+///
+/// # Cancel safety
+/// Dropping the future restores the terminal.
+///
+/// # Errors
+/// Where the terminal cannot be set up or written to; the agent goes on without a screen then.
+pub(crate) async fn show(
+    background: Background,
+    mut view: impl FnMut() -> View,
+    mut changed: watch::Receiver<()>,
+) -> io::Result<()> {
+    let mut screen = Screen::open(background)?;
+    let mut resized = Resized::listen()?;
+    let mut idle = interval(IDLE_REDRAW);
+    idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        screen.draw(&view())?;
+        let earliest = Instant::now() + PAUSE;
+        tokio::select! {
+            change = changed.changed() => if change.is_err() { return Ok(()) },
+            () = resized.wait() => {}
+            _ = idle.tick() => {}
+        }
+        sleep_until(earliest).await;
+    }
+}
+
+/// Tells of a new window size.
+struct Resized {
+    #[cfg(unix)]
+    signal: tokio::signal::unix::Signal,
+}
+
+// === impl Resized ===
+
+impl Resized {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            signal: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        #[cfg(unix)]
+        if self.signal.recv().await.is_some() {
+            return;
+        }
+        // Elsewhere the next redraw finds the new size.
+        std::future::pending().await
+    }
+}
