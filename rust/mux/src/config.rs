@@ -14,6 +14,20 @@ pub enum Role {
     Edge,
 }
 
+impl Role {
+    pub(crate) fn first_id(self) -> u32 {
+        match self {
+            Self::Agent => 3,
+            Self::Edge => 2,
+        }
+    }
+
+    /// Whether the peer may open a stream with this id.
+    pub(crate) fn peer_may_open(self, id: u32) -> bool {
+        id.is_multiple_of(2) == (self == Self::Agent)
+    }
+}
+
 /// Limits of this side.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -57,7 +71,11 @@ impl Config {
 
     /// Defaults of an edge.
     pub fn edge() -> Self {
-        Self { role: Role::Edge, session_window: 64 << 20, ..Self::agent() }
+        Self {
+            role: Role::Edge,
+            session_window: 64 << 20,
+            ..Self::agent()
+        }
     }
 }
 
@@ -74,12 +92,23 @@ pub struct Peer {
 
 impl Peer {
     /// Before Auth: nothing is promised.
-    pub const UNKNOWN: Self = Self { clamps_credit: true, max_streams: 480, max_unaccepted: 64 };
+    pub const UNKNOWN: Self = Self {
+        clamps_credit: true,
+        max_streams: 480,
+        max_unaccepted: 64,
+    };
     /// Dies at 512 entries, wedges at 64 unaccepted ones.
     pub const RUST_SDK: Self = Self::UNKNOWN;
     /// Answers RST 9 at 128 unaccepted streams.
-    pub const GO_SDK: Self = Self { clamps_credit: false, max_streams: 16_000, max_unaccepted: 120 };
+    pub const GO_SDK: Self = Self {
+        clamps_credit: false,
+        max_streams: 16_000,
+        max_unaccepted: 120,
+    };
     /// Another portway with its default [`Config`].
-    pub const PORTWAY: Self =
-        Self { clamps_credit: false, max_streams: 16_000, max_unaccepted: 1_000 };
+    pub const PORTWAY: Self = Self {
+        clamps_credit: false,
+        max_streams: 16_000,
+        max_unaccepted: 1_000,
+    };
 }

@@ -118,7 +118,11 @@ impl fmt::Display for Closed {
             CloseReason::Transport { text, .. } => write!(f, "the connection failed: {text}")?,
             CloseReason::Protocol => write!(f, "the peer broke the protocol: {}", self.code)?,
         }
-        if self.debug.is_empty() { Ok(()) } else { write!(f, " ({})", self.debug) }
+        if self.debug.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " ({})", self.debug)
+        }
     }
 }
 

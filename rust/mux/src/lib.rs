@@ -1,10 +1,48 @@
-//! The stream multiplexer of the agent protocol: frames, streams, windows, scheduler, session.
+//! The stream multiplexer under an agent session (wire-protocol §2, §3).
+//!
+//! One connection carries many streams, each with a credit window in either direction. This crate
+//! knows nothing of TLS, messages or HTTP: it runs over any `AsyncRead + AsyncWrite`.
+//!
+//! - [`frame`]: eight-byte headers and their four kinds.
+//! - [`window`]: receive credit, how it grows and when it is given back.
+//! - [`stream`]: the state of one stream.
+//! - [`sched`]: which stream may write next.
+//! - [`session`]: all of it together, without I/O and without a clock.
+//! - [`drive`]: the only I/O: one task per session.
+//! - [`io`]: streams and sessions as their owners hold them.
+//! - [`heartbeat`]: beats over streams.
+
+#[doc(hidden)]
+pub mod frame;
+#[doc(hidden)]
+pub mod sched;
+#[doc(hidden)]
+pub mod session;
+#[doc(hidden)]
+pub mod window;
 
 mod config;
+mod drive;
 mod error;
-mod handle;
 pub mod heartbeat;
+mod io;
+mod stream;
+
+use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use config::{Config, INITIAL_WINDOW, Peer, Role};
+pub use drive::Driver;
 pub use error::{CloseReason, Closed, ErrorCode, OpenError, StreamReset};
-pub use handle::{Acceptor, Driver, ReadHalf, Session, Stats, Stream, WriteHalf, session};
+pub use io::{Acceptor, ReadHalf, Session, Stream, WriteHalf};
+pub use session::Stats;
+
+/// Puts a session on `transport`. Nothing moves until the [`Driver`] is polled.
+pub fn session<T>(transport: T, config: Config) -> (Session, Acceptor, Driver<T>)
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let close_timeout = config.close_timeout;
+    let shared = io::Shared::new(config);
+    let driver = Driver::new(transport, shared.clone(), close_timeout);
+    (Session::new(shared.clone()), Acceptor::new(shared), driver)
+}

@@ -1,0 +1,96 @@
+//! The state of one stream (wire-protocol §2.4), without the frames that change it.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use bytes::Bytes;
+
+use crate::INITIAL_WINDOW;
+use crate::error::ErrorCode;
+use crate::window::RecvWindow;
+
+/// A stream's table entry. Idle, it holds no heap memory.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    pub(crate) recv: Recv,
+    pub(crate) send: Send,
+    /// The code of an RST, of either side; both directions are dead.
+    pub(crate) reset: Option<ErrorCode>,
+    /// Handles that refer to this stream: read half and write half.
+    pub(crate) handles: u8,
+    /// Opened here, and the peer has shown no sign of it.
+    pub(crate) unaccepted: bool,
+    /// Opened by the peer, and nobody here has taken it.
+    pub(crate) waiting: bool,
+    /// It stands in the accept queue.
+    pub(crate) announced: bool,
+    /// Told when the stream is reset or its session ends.
+    pub(crate) gone_waker: Option<Waker>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Recv {
+    pub(crate) window: RecvWindow,
+    pub(crate) queue: VecDeque<Bytes>,
+    pub(crate) unread: usize,
+    pub(crate) fin: bool,
+    /// The read half was dropped: what arrives is thrown away, its credit given back.
+    pub(crate) discard: bool,
+    pub(crate) waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Send {
+    /// Bytes the peer has granted and we have not sent.
+    pub(crate) credit: u64,
+    pub(crate) queue: VecDeque<Bytes>,
+    pub(crate) queued: usize,
+    pub(crate) fin: Fin,
+    /// The first frame is still to be sent.
+    pub(crate) syn: bool,
+    /// Whether the stream stands in one of the scheduler's rings.
+    pub(crate) scheduled: bool,
+    /// Bytes sent since the queue was last empty: what tells bulk from small.
+    pub(crate) burst: usize,
+    pub(crate) waker: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fin {
+    #[default]
+    Open,
+    /// To be sent behind what is queued.
+    Queued,
+    Sent,
+}
+
+impl Default for Send {
+    fn default() -> Self {
+        Self {
+            credit: u64::from(INITIAL_WINDOW),
+            queue: VecDeque::new(),
+            queued: 0,
+            fin: Fin::Open,
+            syn: false,
+            scheduled: false,
+            burst: 0,
+            waker: None,
+        }
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// Whether the table may forget the stream.
+    pub(crate) fn done(&self) -> bool {
+        self.handles == 0 && !self.waiting && (self.reset.is_some() || self.send.fin == Fin::Sent)
+    }
+
+    /// Whether the scheduler has something to send for it.
+    pub(crate) fn sendable(&self) -> bool {
+        self.reset.is_none()
+            && ((self.send.queued > 0 && self.send.credit > 0)
+                || (self.send.queued == 0 && self.send.fin == Fin::Queued))
+    }
+}
