@@ -1,0 +1,82 @@
+//! Where records go: one write each, and silence once nobody reads.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::format::{Format, Level, Record, Shape};
+use crate::{Options, Target};
+
+enum Out {
+    Off,
+    Stdout,
+    Stderr,
+    File(Mutex<File>),
+}
+
+pub(crate) struct Sink {
+    out: Out,
+    level: Level,
+    shape: Shape,
+    /// The reader is gone: the program lives on without logging.
+    closed: AtomicBool,
+}
+
+// === impl Sink ===
+
+impl Sink {
+    pub(crate) fn open(options: &Options) -> io::Result<Self> {
+        let (out, terminal) = match &options.target {
+            Target::Off => (Out::Off, false),
+            Target::Stdout => (Out::Stdout, io::stdout().is_terminal()),
+            Target::Stderr => (Out::Stderr, io::stderr().is_terminal()),
+            Target::File(path) => (Out::File(Mutex::new(append(path)?)), false),
+        };
+        let shape = match options.format {
+            Format::Json => Shape::Json,
+            Format::Term if terminal => Shape::Term {
+                color: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            },
+            Format::Term | Format::Logfmt => Shape::Logfmt,
+        };
+        Ok(Self {
+            out,
+            level: options.level,
+            shape,
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn write(&self, record: &Record) {
+        if record.level < self.level || self.closed.load(Ordering::Relaxed) {
+            return;
+        }
+        let line = self.shape.line(record, &jiff::ZonedDateTime::now());
+        let written = match &self.out {
+            Out::Off => Ok(()),
+            Out::Stdout => one_write(&mut io::stdout().lock(), &line),
+            Out::Stderr => one_write(&mut io::stderr().lock(), &line),
+            Out::File(file) => one_write(&mut *file.lock(), &line),
+        };
+        if let Err(error) = written
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            self.closed.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn one_write(out: &mut impl Write, line: &str) -> io::Result<()> {
+    out.write_all(line.as_bytes())?;
+    out.flush()
+}
+
+fn append(path: &std::path::Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
