@@ -10,6 +10,7 @@
 //! - [`session`]: all of it together, without I/O and without a clock.
 //! - [`drive`]: the only I/O: one task per session.
 //! - [`io`]: streams and sessions as their owners hold them.
+//! - [`copy`]: a stream joined to a connection.
 //! - [`heartbeat`]: beats over streams.
 
 #[doc(hidden)]
@@ -22,6 +23,7 @@ pub mod session;
 pub mod window;
 
 mod config;
+pub mod copy;
 mod drive;
 mod error;
 pub mod heartbeat;

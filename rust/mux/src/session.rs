@@ -320,11 +320,12 @@ impl Core {
             return Poll::Ready(Err(Gone::Session));
         };
         let Some(chunk) = entry.recv.queue.pop_front() else {
-            if let Some(code) = entry.reset {
-                return Poll::Ready(Err(Gone::Reset(code)));
-            }
+            // An RST behind a FIN says that the peer stopped reading; what it sent is whole.
             if entry.recv.fin {
                 return Poll::Ready(Ok(Bytes::new()));
+            }
+            if let Some(code) = entry.reset {
+                return Poll::Ready(Err(Gone::Reset(code)));
             }
             // An idle stream holds no memory.
             entry.recv.queue = VecDeque::new();
@@ -475,14 +476,16 @@ impl Core {
         }
     }
 
-    /// Both directions are dead; readers and writers learn of it.
+    /// Both directions are dead, but for what came before a FIN; readers and writers learn of it.
     fn kill(&mut self, id: u32, code: ErrorCode) {
         let Some(entry) = self.streams.get_mut(&id) else {
             return;
         };
         entry.reset = Some(code);
-        entry.recv.queue = VecDeque::new();
-        entry.recv.unread = 0;
+        if !entry.recv.fin {
+            entry.recv.queue = VecDeque::new();
+            entry.recv.unread = 0;
+        }
         entry.send.queue = VecDeque::new();
         entry.send.queued = 0;
         self.wakes.tasks.extend(entry.recv.waker.take());

@@ -1,0 +1,206 @@
+//! A stream joined to a connection: bytes both ways until both sides have ended.
+//!
+//! A buffer is taken when there may be something to read and given back when there is not, so an
+//! idle connection holds none. One side that does not read stops the other, and nothing else.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep};
+use tokio_util::io::poll_read_buf;
+
+use crate::{ErrorCode, ReadHalf, Stream, WriteHalf};
+
+/// Bytes read at once from a connection that has much to say, and from others.
+const HOT_READ: usize = 64 * 1024;
+const COLD_READ: usize = 4 * 1024;
+
+/// How a stream and a connection are joined.
+#[derive(Clone, Copy, Debug)]
+pub struct Joint {
+    /// The end of one direction is passed on while the other goes on; else the end of the stream
+    /// ends everything at once.
+    pub half_close: bool,
+    /// Without a byte either way for so long, both are given up.
+    pub idle: Option<Duration>,
+}
+
+/// What went through, and why it ended.
+#[derive(Debug)]
+pub struct Copied {
+    /// Bytes from the connection into the stream.
+    pub sent: u64,
+    /// Bytes from the stream to the connection.
+    pub received: u64,
+    /// Nothing: both sides ended in order.
+    pub error: Option<io::Error>,
+}
+
+/// Copies until both directions have ended, one has failed, or nothing moves any more. A stream
+/// that is not at its end then is reset, so that the peer lets go of its side at once.
+///
+/// # Cancel safety
+/// Dropped, it drops both: the stream ends with FIN.
+pub async fn join<T: AsyncRead + AsyncWrite + Unpin>(
+    mut io: T,
+    stream: Stream,
+    joint: Joint,
+) -> Copied {
+    let (mut reader, writer) = stream.split();
+    let mut writer = Some(writer);
+    let mut up = Up::default();
+    let mut down = Down::default();
+    let mut timer = pin!(joint.idle.map(sleep));
+    let mut moved = (0, 0);
+    let mut since = Instant::now();
+    let error = std::future::poll_fn(|cx| {
+        if let Some(writer) = &mut writer {
+            match up.poll(cx, &mut io, writer) {
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(error)),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+        }
+        match down.poll(cx, &mut io, &mut reader, joint.half_close) {
+            Poll::Ready(Err(error)) => return Poll::Ready(Some(error)),
+            Poll::Ready(Ok(())) if up.ended || !joint.half_close => return Poll::Ready(None),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        // What is awaited now wakes us; the timer only has to notice that nothing did.
+        if moved != (up.bytes, down.bytes) {
+            moved = (up.bytes, down.bytes);
+            since = Instant::now();
+        }
+        if let (Some(mut timer), Some(idle)) = (timer.as_mut().as_pin_mut(), joint.idle) {
+            while timer.as_mut().poll(cx).is_ready() {
+                if since.elapsed() >= idle {
+                    return Poll::Ready(Some(io::ErrorKind::TimedOut.into()));
+                }
+                timer.as_mut().reset(since + idle);
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+    if !(up.ended && down.ended)
+        && let Some(writer) = writer.take()
+    {
+        writer.reset(ErrorCode::STREAM_CANCELLED);
+    }
+    Copied {
+        sent: up.bytes,
+        received: down.bytes,
+        error,
+    }
+}
+
+/// From the connection into the stream.
+#[derive(Default)]
+struct Up {
+    chunk: Bytes,
+    hot: bool,
+    ended: bool,
+    bytes: u64,
+}
+
+// === impl Up ===
+
+impl Up {
+    fn poll<T: AsyncRead + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut T,
+        writer: &mut WriteHalf,
+    ) -> Poll<io::Result<()>> {
+        // The peer reads no more. What it has sent is still to be delivered, so this is no failure.
+        if !self.ended && writer.poll_peer_gone(cx).is_ready() {
+            self.ended = true;
+            self.chunk = Bytes::new();
+        }
+        while !self.ended {
+            if !self.chunk.is_empty()
+                && ready!(writer.poll_write_chunk(cx, &mut self.chunk)).is_err()
+            {
+                self.ended = true;
+                break;
+            }
+            let size = if self.hot { HOT_READ } else { COLD_READ };
+            let mut buffer = BytesMut::with_capacity(size);
+            let length = ready!(poll_read_buf(Pin::new(&mut *io), cx, &mut buffer))?;
+            if length == 0 {
+                writer.finish();
+                self.ended = true;
+            }
+            if length == size {
+                self.hot = true;
+            } else if length < COLD_READ {
+                self.hot = false;
+            }
+            self.bytes += length as u64;
+            self.chunk = buffer.freeze();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// From the stream to the connection.
+#[derive(Default)]
+struct Down {
+    chunk: Bytes,
+    unflushed: bool,
+    at_end: bool,
+    ended: bool,
+    bytes: u64,
+}
+
+// === impl Down ===
+
+impl Down {
+    fn poll<T: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut T,
+        reader: &mut ReadHalf,
+        shut_down: bool,
+    ) -> Poll<io::Result<()>> {
+        while !self.ended {
+            while !self.chunk.is_empty() {
+                let length = ready!(Pin::new(&mut *io).poll_write(cx, &self.chunk))?;
+                if length == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.chunk.advance(length);
+                self.bytes += length as u64;
+                self.unflushed = true;
+            }
+            if self.at_end {
+                if shut_down {
+                    ready!(Pin::new(&mut *io).poll_shutdown(cx))?;
+                }
+                self.ended = true;
+                break;
+            }
+            match reader.poll_read_chunk(cx) {
+                Poll::Ready(Ok(Some(chunk))) => self.chunk = chunk,
+                Poll::Ready(Ok(None)) => {
+                    self.at_end = true;
+                    self.chunk = Bytes::new();
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.chunk = Bytes::new();
+                    if self.unflushed {
+                        ready!(Pin::new(&mut *io).poll_flush(cx))?;
+                        self.unflushed = false;
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
