@@ -1,0 +1,39 @@
+"""The command `portway`. What needs neither flags nor files is answered here at once; the rest goes to `portway.cli`."""
+
+from __future__ import annotations
+
+import sys
+
+from portway import COMPATIBLE_VERSION, __version__
+
+ASKS_VERSION = (["version"], ["--version"], ["-v"])
+
+
+def main() -> int:
+    """Runs the command that `sys.argv` names, and returns the exit code."""
+    if sys.argv[1:] in ASKS_VERSION:
+        print(version_line())
+        return 0
+    if not sys.argv[1:]:
+        from portway.cli.commands import usage
+
+        print(usage(program()))
+        return 0
+    from portway.cli.app import main as run
+
+    return run(program(), sys.argv[1:])
+
+
+def program() -> str:
+    """The name we go by: scripts made for `ngrok` may run us under that name."""
+    name = sys.argv[0].replace("\\", "/").rpartition("/")[2].removesuffix(".exe")
+    return "ngrok" if name == "ngrok" else "portway"
+
+
+def version_line() -> str:
+    """Wrappers split this at `version ` and expect a version 3 behind it (cli.md §15)."""
+    return f"{program()} version {COMPATIBLE_VERSION} (portway {__version__})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Which commands there are, and which one a command line means. Imports nothing, so that it costs nothing."""
+
+from __future__ import annotations
+
+# Command -> module and one line about it. A command without such a line works and is not listed.
+COMMANDS = {
+    "http": ("endpoint", "Give a local HTTP service a public URL"),
+    "tcp": ("endpoint", "Give a local TCP service a public address"),
+    "tls": ("endpoint", "Give a local TLS service a public name"),
+    "start": ("start", "Start endpoints of the configuration file"),
+    "edge": ("edge", "Run an edge: what agents connect to and visitors reach"),
+    "edge reload": ("edge_reload", "Let a running edge take up changed tokens, rules and certificates"),
+    "edge check": ("edge_check", "Test what an edge needs: DNS, ports, certificate, clock"),
+    "edge plan": ("edge_reload", ""),
+    "config": ("", "Read and change the configuration file"),
+    "config check": ("config", "Check configuration files"),
+    "config edit": ("config", "Open the configuration file in an editor"),
+    "config join": ("config", "Point this agent at an edge with the string the edge printed"),
+    "config add-authtoken": ("config", "Save the authtoken of this agent"),
+    "config add-api-key": ("config", "Save the key of `portway api`"),
+    "config add-connect-url": ("config", "Save the address of the edge"),
+    "config add-server-addr": ("config", ""),
+    "authtoken": ("config", ""),
+    "completion": ("completion", "Print completion code for bash, zsh, fish or PowerShell"),
+    "__complete": ("completion", ""),
+    "version": ("version", "Print the version"),
+    "help": ("", "Help for any command"),
+}
+
+# Flags every command has; all of them take a value. They may stand before the command too.
+GLOBAL_FLAGS = (
+    "--config",
+    "--log",
+    "--log-format",
+    "--log-level",
+    "--authtoken",
+    "--metadata",
+    "--connect-url",
+    "--connect-cas",
+)
+
+HELP_FLAGS = ("-h", "--help")
+
+# What `--metadata` is called where an endpoint's metadata has that name. Not listed anywhere.
+SESSION_METADATA = "--session-metadata"
+
+
+def find(argv: list[str]) -> tuple[str, list[str]]:
+    """The longest command that `argv` begins with, and what is left for it to read.
+
+    Flags that every command has are looked past: `portway --config FILE config check` is `config check`. Whatever else
+    is found first, a flag or a word that is no command, ends the search. Metadata named before the command is that of
+    the session, whatever the command calls by this name.
+    """
+    command, ahead, at = "", [], 0
+    while at < len(argv):
+        word = argv[at]
+        flag, has_value, _ = word.partition("=")
+        longer = f"{command} {word}".lstrip()
+        if longer in COMMANDS:
+            command = longer
+            at += 1
+        elif flag in GLOBAL_FLAGS or flag in HELP_FLAGS:
+            width = 1 if has_value or flag in HELP_FLAGS else 2
+            words = argv[at : at + width]
+            if flag == "--metadata" and not command:
+                words[0] = words[0].replace(flag, SESSION_METADATA, 1)
+            ahead += words
+            at += width
+        else:
+            break
+    return command, ahead + argv[at:]
+
+
+def below(group: str) -> dict[str, str]:
+    """The listed commands of a group (`""` is the whole program), by name, with the line about them."""
+    prefix = f"{group} ".lstrip()
+    found = {}
+    for command, (_, summary) in COMMANDS.items():
+        name = command.removeprefix(prefix)
+        if summary and command.startswith(prefix) and " " not in name:
+            found[name] = summary
+    return found
+
+
+def usage(program: str, group: str = "") -> str:
+    """What the program or a group of commands says about itself."""
+    rows = below(group)
+    width = max(map(len, rows)) + 2
+    head = f"{program} {group}".rstrip()
+    lines = [f"Usage: {head} COMMAND [ARGS] [FLAGS]", ""]
+    if not group:
+        lines += [
+            "Public URLs for services behind NAT, on an edge of your own.",
+            "",
+            "Examples:",
+            f"  {program} http 8080                        a URL for the service on port 8080",
+            f"  {program} http 8080 --url shop.example.com with a name",
+            f"  {program} tcp 22                           a public TCP port",
+            f"  {program} start --all                      everything in the configuration file",
+            f"  {program} edge --domain example.com        the edge that agents connect to",
+            "",
+        ]
+    lines += ["Commands:", *(f"  {name:<{width}}{summary}" for name, summary in rows.items())]
+    if not group:
+        lines += [
+            "",
+            "Flags of every command:",
+            "  --config FILE       configuration file; several are merged, later ones win",
+            "  --log TARGET        stdout, stderr, false or a file",
+            "  --log-format NAME   term, logfmt or json",
+            "  --log-level NAME    debug, info, warn, error or crit",
+            "  --authtoken TOKEN   credential towards the edge",
+            "  --metadata TEXT     stored by the edge with this session",
+            "  --connect-url ADDR  host:port of the edge",
+            "  --connect-cas CAS   trusted, host, pin:sha256:HEX or a PEM file",
+            "  -h, --help          help of the command",
+            "  -v, --version       the version",
+        ]
+    lines += ["", f"`{head} COMMAND --help` tells more about a command."]
+    return "\n".join(lines)

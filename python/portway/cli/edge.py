@@ -1,0 +1,199 @@
+"""`portway edge`: from flags and edge.yml to the plan of an edge. A flag wins over the file."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from portway.cli.options import Flag, Given, command
+from portway.cli.report import Failure
+from portway.launch import Launch
+
+LISTENERS = ("agent", "http", "https", "tcp")
+
+# Each address flag is an address of the plan.
+DEFAULTS: dict[str, Any] = {
+    "domains": ["localhost"],
+    "agent_addr": "127.0.0.1:4443",
+    "http_addr": "127.0.0.1:8080",
+    "https_addr": "127.0.0.1:8443",
+    "api_addr": "127.0.0.1:4041",
+    "tcp_ports": "20000-20999",
+}
+
+FLAGS = (
+    Flag("domain", "list", "Base domain of names; repeat for more (default localhost)", "DOMAIN"),
+    Flag("agent-addr", "text", "Where agents connect, off for nowhere (default 127.0.0.1:4443)", "ADDR"),
+    Flag("http-addr", "text", "Where visitors come by HTTP (default 127.0.0.1:8080)", "ADDR"),
+    Flag("https-addr", "text", "Where visitors come by HTTPS and TLS (default 127.0.0.1:8443)", "ADDR"),
+    Flag("api-addr", "text", "Health and metrics (default 127.0.0.1:4041)", "ADDR"),
+    Flag("tcp-ports", "text", "Ports of TCP endpoints (default 20000-20999)", "FIRST-LAST"),
+    Flag("data-dir", "text", "CA and state", "DIR"),
+    Flag("certs-dir", "text", "Certificates for visitors: NAME.crt or .pem, with NAME.key", "DIR"),
+    Flag("public-http-port", "text", "Port in http:// URLs, where it is not the one listened on", "PORT"),
+    Flag("public-https-port", "text", "Port in https:// URLs, likewise", "PORT"),
+    Flag("public-agent-addr", "text", "What agents elsewhere connect to", "HOST:PORT"),
+    Flag("authtoken", "list", "Admit agents with this token; repeat for more. Better: $PORTWAY_EDGE_AUTHTOKEN", "TOKEN"),
+    Flag("proxy-protocol", "list", "Expect PROXY headers on: agent, http, https, tcp", "LISTENER"),
+    Flag("threads", "text", "Worker threads (default: one per core)", "COUNT"),
+    Flag("config", "list", "Configuration of the edge, edge.yml", "FILE"),
+    # An agent's; every command takes them.
+    Flag("connect-url", "text"),
+    Flag("connect-cas", "text"),
+    Flag("metadata", "text"),
+)
+
+
+def edge(given: Given) -> Launch:
+    """Run an edge: what agents connect to and visitors reach.
+
+    Without flags it serves this machine only. For the world: `portway edge --domain example.com --agent-addr 0.0.0.0:4443
+    --http-addr 0.0.0.0:80 --https-addr 0.0.0.0:443`, and `portway edge check --domain example.com` to test it.
+    """
+    config, log, records = settings(given)
+    return Launch(
+        "edge",
+        {
+            "version": 1,
+            "command": "edge",
+            "edge": config,
+            "log": log,
+            "records": records,
+            "reload": reload_by(given.argv),
+        },
+    )
+
+
+edge_command = partial(command, edge, FLAGS)
+
+
+def reload_by(argv: list[str]) -> dict[str, Any]:
+    """How the running edge gets a fresh plan. The flags hold tokens, so they go by stdin."""
+    import json
+
+    return {
+        "argv": [sys.executable, "-m", "portway", "edge", "plan"],
+        "stdin": json.dumps({"argv": argv}),
+    }
+
+
+def settings(given: Given) -> tuple[dict[str, Any], dict[str, str], list[dict[str, Any]]]:
+    """The `edge`, `log` and `records` of the plan. Raises `Failure` or `ConfigError`."""
+    config: dict[str, Any] = dict(DEFAULTS)
+    log: dict[str, str] = {}
+    records: list[dict[str, Any]] = []
+    paths = given.list("config")
+    if len(paths) > 1:
+        raise Failure("An edge has one configuration file: --config was given more than once.")
+    if paths:
+        from portway.config import edge_file
+
+        file = edge_file.load(Path(paths[0]))
+        config |= file.edge
+        log |= file.log
+        records.append({"lvl": "info", "msg": "open config file", "fields": {"path": paths[0], "err": None}})
+    config |= _from_flags(given)
+    config.setdefault("data_dir", str(default_data_dir()))
+    config["tokens"] = [*config.get("tokens", []), *_tokens(given)]
+    for key in ("log", "log_format", "log_level"):
+        if value := given.text(key):
+            log[{"log": "target"}.get(key, key.removeprefix("log_"))] = value
+    return config, log_of(log), records
+
+
+def log_of(asked: dict[str, str]) -> dict[str, str]:
+    """Where the records go. An edge has no screen of its own, so they go to stderr unless told otherwise."""
+    log = {"target": "stderr", "level": "info", "format": "term"} | asked
+    log["level"] = {"eror": "error"}.get(log["level"], log["level"])
+    for key, known in {"level": ("debug", "info", "warn", "error", "crit"), "format": ("term", "logfmt", "json")}.items():
+        if log[key] not in known:
+            raise Failure(f'invalid argument "{log[key]}" for "--log-{key}" flag: {", ".join(known)} are known')
+    return log
+
+
+def default_data_dir() -> Path:
+    """Where the CA and the state are, unless said otherwise."""
+    if state := os.environ.get("STATE_DIRECTORY"):  # systemd's StateDirectory=
+        return Path(state.split(":")[0])
+    home = Path.home()
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "portway"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "portway"
+    return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "portway"
+
+
+def _from_flags(given: Given) -> dict[str, Any]:
+    config: dict[str, Any] = {}
+    if domains := given.list("domain"):
+        config["domains"] = [domain.strip(".").lower() for domain in domains]
+    for listener in ("agent", "http", "https", "api"):
+        if (text := given.text(f"{listener}_addr")) is not None:
+            config[f"{listener}_addr"] = address(text, f"--{listener}-addr")
+    for key in ("public_http_port", "public_https_port"):
+        if (text := given.text(key)) is not None:
+            config[key] = number(text, key, 65535)
+    if (text := given.text("threads")) is not None:
+        config["threads"] = number(text, "threads", 1024)
+    for key in ("tcp_ports", "public_agent_addr"):
+        if (text := given.text(key)) is not None:
+            config[key] = text
+    if "tcp_ports" in config:
+        ports(config["tcp_ports"])
+    for key in ("data_dir", "certs_dir"):
+        if (text := given.text(key)) is not None:
+            config[key] = str(Path(text).expanduser().absolute())
+    if listeners := given.list("proxy_protocol"):
+        if unknown := sorted(set(listeners) - set(LISTENERS)):
+            raise Failure(f'invalid argument "{unknown[0]}" for "--proxy-protocol" flag: {", ".join(LISTENERS)} are known')
+        config["proxy_protocol"] = {listener: listener in listeners for listener in LISTENERS}
+    return config
+
+
+def _tokens(given: Given) -> list[dict[str, Any]]:
+    tokens = given.raw_list("authtoken")
+    if variable := os.environ.get("PORTWAY_EDGE_AUTHTOKEN"):
+        tokens += variable.replace(",", " ").split()
+    if any(not token.strip() for token in tokens):
+        raise Failure("An authtoken cannot be empty.")
+    return [{"token": token} for token in tokens]
+
+
+def address(text: str, flag: str) -> str | None:
+    """`127.0.0.1:80`, `[::]:80`, `:80` (everywhere), `80` (this machine), or `off`."""
+    if text in ("", "off", "false"):
+        return None
+    host, _, port = text.rpartition(":")
+    if not text.startswith(":") and not host:
+        host = "127.0.0.1"
+    host = {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(host, host)  # noqa: S104 - asked for by `:PORT`
+    try:
+        ip = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+        if (ip.version == 6) != host.startswith("["):
+            raise ValueError
+        return f"{host}:{number(port, flag, 65535, least=0)}"
+    except ValueError:
+        raise Failure(f'invalid argument "{text}" for "{flag}" flag: an IP address and port such as 0.0.0.0:443 is expected') from None
+
+
+def number(text: str, flag: str, most: int, least: int = 1) -> int:
+    name = flag if flag.startswith("--") else "--" + flag.replace("_", "-")
+    if not (text.isascii() and text.isdecimal() and least <= int(text) <= most):
+        raise Failure(f'invalid argument "{text}" for "{name}" flag: a number from {least} to {most} is expected')
+    return int(text)
+
+
+def ports(text: str) -> range:
+    """`20000-20999` or one port."""
+    first, _, last = text.partition("-")
+    try:
+        span = range(number(first, "tcp_ports", 65535), number(last or first, "tcp_ports", 65535) + 1)
+    except Failure:
+        span = range(0)
+    if not span:
+        raise Failure(f'invalid argument "{text}" for "--tcp-ports" flag: a range such as 20000-20999 is expected')
+    return cast(range, span)

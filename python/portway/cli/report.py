@@ -1,0 +1,36 @@
+"""How a command fails: text on stderr and exit code 1. Nothing else turns errors into text."""
+
+from __future__ import annotations
+
+import sys
+
+PREFIX = "ERROR:  "
+
+
+class Failure(Exception):
+    """A command cannot do what it was asked; the text may have several lines."""
+
+
+def failed(text: str) -> int:
+    """Tells `text` on stderr, every line marked as an error (wrappers look for that), and gives the exit code."""
+    lines = (PREFIX + printable(line) for line in text.split("\n"))
+    print("\n".join(lines), file=sys.stderr)
+    return 1
+
+
+def notice(text: str) -> None:
+    """Tells something that is no error and no result."""
+    print(printable(text), file=sys.stderr)
+
+
+def printable(line: str) -> str:
+    """Terminals obey control characters, and errors quote what others wrote."""
+    return "".join(letter if letter.isprintable() or letter == "\t" else repr(letter)[1:-1] for letter in line)
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """` (did you mean X?)`, or nothing."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(word, known, n=1, cutoff=0.6)
+    return f" (did you mean {found[0]}?)" if found else ""

@@ -1,0 +1,119 @@
+"""Hands a plan over to Rust: this process becomes a bare interpreter that loads `portway._core` and nothing else.
+
+What the command line needed (typer, YAML) stays in memory for as long as a process lives, so the process is replaced:
+`exec`, and where there is none (Windows) a child. The plan travels through an inherited file descriptor. It holds
+tokens and keys, which must show neither in the arguments nor in the environment (design, decision 2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, NoReturn
+
+Kind = Literal["agent", "edge"]
+Plan = Mapping[str, Any]
+
+
+class Launch(NamedTuple):
+    """What a command wants run in place of itself."""
+
+    kind: Kind
+    plan: Plan
+
+
+
+# Arguments: the extension's file, where the plan is, `run_agent` or `run_edge`. Imported by path, because `-I -S`
+# leaves no place to find packages in. The end is `_exit`: there is nothing of Python's left to tidy up.
+LOADER = """
+import os, sys
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
+path, plan, run = sys.argv[1:]
+loader = ExtensionFileLoader("portway._core", path)
+core = loader.create_module(ModuleSpec("portway._core", loader, origin=path))
+loader.exec_module(core)
+os._exit(getattr(core, run)(int(plan)))
+""".strip()
+
+# The same for Windows, where a handle is inherited and becomes a descriptor in the child.
+LOADER_OF_HANDLE = LOADER.replace("int(plan)", "__import__('msvcrt').open_osfhandle(int(plan), os.O_RDONLY)")
+
+
+class NotBuiltError(RuntimeError):
+    """The package has no compiled part for this interpreter."""
+
+
+def run(plan: Plan, kind: Kind) -> NoReturn:
+    """Runs an agent or an edge until it ends; its exit code becomes that of this process.
+
+    Raises `NotBuiltError`, or `OSError` when the plan cannot be handed over.
+    """
+    core = extension()
+    content = json.dumps(plan, separators=(",", ":"), ensure_ascii=False).encode()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.name == "nt":
+        sys.exit(_run_child(core, content, kind))
+    argv = arguments(core, plan_file(content), kind)
+    os.execv(argv[0], argv)  # noqa: S606 - no shell is what is wanted
+    raise AssertionError("exec came back")
+
+
+def extension() -> str:
+    """The file of the compiled module."""
+    spec = importlib.util.find_spec("portway._core")
+    if spec is None or spec.origin is None:
+        raise NotBuiltError("The compiled part of portway is missing: install a wheel, or run `make build` in a checkout.")
+    return spec.origin
+
+
+def arguments(core: str, plan: int, kind: Kind) -> list[str]:
+    """The bare interpreter and what it is told; `plan` is a descriptor, on Windows a handle."""
+    loader = LOADER_OF_HANDLE if os.name == "nt" else LOADER
+    return [sys.executable, "-I", "-S", "-c", loader, core, str(plan), f"run_{kind}"]
+
+
+def plan_file(content: bytes) -> int:
+    """An inheritable descriptor from which `content` can be read to its end; no name leads to it."""
+    if hasattr(os, "memfd_create"):
+        with contextlib.suppress(OSError):  # some sandboxes forbid it
+            return _filled(os.memfd_create("portway-plan"), content)
+    import tempfile  # noqa: PLC0415 - seldom needed
+
+    with tempfile.TemporaryFile() as file:  # deleted at once, mode 0600; a pipe would hold no large plan
+        return _filled(os.dup(file.fileno()), content)
+
+
+def _filled(descriptor: int, content: bytes) -> int:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.set_inheritable(descriptor, True)
+    return descriptor
+
+
+def _run_child(core: str, content: bytes, kind: Kind) -> int:
+    """Windows: the plan goes through a pipe whose reading handle only this child inherits."""
+    import msvcrt  # noqa: PLC0415 - exists there alone
+    import signal  # noqa: PLC0415
+    import subprocess  # noqa: PLC0415
+
+    reading, writing = os.pipe()
+    handle: int = msvcrt.get_osfhandle(reading)  # type: ignore[attr-defined,unused-ignore]
+    os.set_handle_inheritable(handle, True)  # type: ignore[attr-defined,unused-ignore]
+    startup = subprocess.STARTUPINFO(  # type: ignore[attr-defined,unused-ignore]
+        lpAttributeList={"handle_list": [handle]}
+    )
+    argv = arguments(core, handle, kind)
+    # The standard handles are named, for a list of handles leaves out all that it does not name.
+    with subprocess.Popen(argv, startupinfo=startup, stdin=0, stdout=1, stderr=2) as child:
+        os.close(reading)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the child by itself; we wait for its end
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(content)
+        return child.wait()
