@@ -1,1 +1,356 @@
-//! placeholder
+//! The edge: it owns public URLs and carries their visitors to agents.
+//!
+//! - [`config`]: what it is told. [`control`]: who may do what.
+//! - [`listen`]: accepting; [`gate`]: limits; [`transport`]: PROXY headers and the like.
+//! - [`ingress`]: agents; [`session`], [`bind`], [`naming`], [`logins`], [`rpc`]: what they do.
+//! - [`registry`], [`endpoint`]: who serves a name, and the way there.
+//! - [`http`], [`secure`], [`tcp`]: visitors.
+//! - [`ca`], [`certs`]: certificates. [`metrics`], [`api`]: what it tells its operator.
+
+mod api;
+mod bind;
+mod ca;
+mod certs;
+pub mod config;
+pub mod control;
+mod core;
+mod endpoint;
+mod gate;
+mod http;
+mod ingress;
+mod join;
+mod listen;
+mod logins;
+mod metrics;
+mod naming;
+mod registry;
+mod rpc;
+mod secure;
+mod session;
+mod tcp;
+mod transport;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+pub use crate::ca::CaError;
+use crate::certs::Certificates;
+pub use crate::config::EdgeConfig;
+use crate::control::{Control, Embedded, Fixed};
+use crate::core::{Core, Stage};
+use crate::metrics::{Door, Metrics};
+use crate::naming::PublicPorts;
+use crate::registry::Registry;
+use crate::session::Sessions;
+use crate::tcp::TcpPorts;
+
+/// How long agents are given to take in that the edge goes away.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Why an edge could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {address} for {what}: {source}")]
+    Listen {
+        what: &'static str,
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Ca(#[from] CaError),
+    #[error("cannot keep the authtoken in {path}: {source}")]
+    Token { path: String, source: io::Error },
+}
+
+/// Listening sockets that somebody else has opened, instead of the configured addresses.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    pub agent: Option<std::net::TcpListener>,
+    pub http: Option<std::net::TcpListener>,
+    pub https: Option<std::net::TcpListener>,
+    pub api: Option<std::net::TcpListener>,
+}
+
+/// What a reload did.
+#[derive(Debug, Default)]
+pub struct Reloaded {
+    /// What cannot change while the edge runs, and files that could not be used.
+    pub warnings: Vec<String>,
+    /// Agents whose credential is gone.
+    pub ended: usize,
+}
+
+/// A running edge. Dropped, it ends at once.
+pub struct Edge {
+    core: Arc<Core>,
+    accepting: Vec<AbortOnDropHandle<()>>,
+    agent_addr: Option<SocketAddr>,
+    http_addr: Option<SocketAddr>,
+    https_addr: Option<SocketAddr>,
+    api_addr: Option<SocketAddr>,
+    ca_pem: String,
+    join: String,
+}
+
+// === impl Edge ===
+
+impl Edge {
+    /// Starts an edge; it is listening when this returns. `control`: who may do what, where it is
+    /// not decided by the configuration. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`] with the address or file that is in the way.
+    pub fn start(
+        mut config: EdgeConfig,
+        sockets: Sockets,
+        control: Option<Arc<dyn Control>>,
+    ) -> Result<Self, StartError> {
+        let authority = Arc::new(ca::Authority::open(config.data_dir.as_deref())?);
+        join::ensure_token(&mut config)?;
+        let control: Arc<dyn Control> = match control {
+            Some(control) => control,
+            None if config.embedded => {
+                let token = config.tokens.first().map(|token| token.token.clone());
+                Arc::new(Embedded::new(token.unwrap_or_default()))
+            }
+            None => Arc::new(Fixed::new(&config)),
+        };
+        let shared = config.shares_port();
+        let agent = open(
+            "agents",
+            if shared { None } else { config.agent_addr },
+            sockets.agent,
+        )?;
+        let http = open("http", config.http_addr, sockets.http)?;
+        let https = open("https", config.https_addr, sockets.https)?;
+        let api = open("the API", config.api_addr, sockets.api)?;
+        let bound = |listener: &Option<TcpListener>| {
+            listener
+                .as_ref()
+                .and_then(|listener| listener.local_addr().ok())
+        };
+        let (http_addr, https_addr, api_addr) = (bound(&http), bound(&https), bound(&api));
+        let agent_addr = bound(&agent).or(https_addr.filter(|_| shared));
+        let registry = Arc::new(Registry::new());
+        let agent_host = config
+            .public_agent_addr
+            .as_deref()
+            .map(|address| address.rsplit_once(':').map_or(address, |(host, _)| host));
+        let certificates = Arc::new(Certificates::new(
+            authority.clone(),
+            &config.domains,
+            agent_host,
+            registry.clone(),
+        ));
+        for error in certificates.load_pairs(config.certs_dir.as_deref()) {
+            tracing::error!(obj = "tls", err = %error, "cannot use a certificate");
+        }
+        let join = join::text(&config, agent_addr, authority.fingerprint());
+        let tcp_address = http_addr
+            .or(https_addr)
+            .or(agent_addr)
+            .map_or(IpAddr::from([127, 0, 0, 1]), |address| address.ip());
+        let ports = PublicPorts {
+            http: http_addr.map(|address| config.public_http_port.unwrap_or(address.port())),
+            https: https_addr.map(|address| config.public_https_port.unwrap_or(address.port())),
+        };
+        let https_config = Arc::new(certs::config(
+            None,
+            certificates.clone(),
+            &[b"h2", b"http/1.1"],
+        ));
+        let core = Arc::new_cyclic(|weak| Core {
+            config: ArcSwap::from_pointee(config),
+            ports,
+            registry,
+            certificates,
+            https_config,
+            control,
+            metrics: Metrics::default(),
+            sessions: Sessions::default(),
+            tcp: TcpPorts::new(tcp_address, weak.clone()),
+            logins: logins::Logins::default(),
+            gates: Default::default(),
+            visitors: TaskTracker::new(),
+            agents: TaskTracker::new(),
+            stage: watch::Sender::new(Stage::Serving),
+        });
+        let mut accepting = Vec::new();
+        if let Some(listener) = agent {
+            accepting.push(tokio::spawn(listen::accept(
+                listener,
+                core.clone(),
+                Door::Agent,
+                ingress::serve,
+            )));
+        }
+        if let Some(listener) = http {
+            accepting.push(tokio::spawn(listen::accept(
+                listener,
+                core.clone(),
+                Door::Http,
+                http::serve::plain,
+            )));
+        }
+        if let Some(listener) = https {
+            accepting.push(tokio::spawn(listen::accept(
+                listener,
+                core.clone(),
+                Door::Https,
+                secure::serve,
+            )));
+        }
+        if let Some(listener) = api {
+            accepting.push(tokio::spawn(api::accept(listener, core.clone())));
+        }
+        Ok(Self {
+            core,
+            accepting: accepting.into_iter().map(AbortOnDropHandle::new).collect(),
+            agent_addr,
+            http_addr,
+            https_addr,
+            api_addr,
+            ca_pem: authority.pem().to_owned(),
+            join,
+        })
+    }
+
+    /// Where agents dial.
+    pub fn agent_addr(&self) -> Option<SocketAddr> {
+        self.agent_addr
+    }
+
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http_addr
+    }
+
+    pub fn https_addr(&self) -> Option<SocketAddr> {
+        self.https_addr
+    }
+
+    pub fn api_addr(&self) -> Option<SocketAddr> {
+        self.api_addr
+    }
+
+    /// The CA that agents have to trust, PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// Address, CA and a token in one text, for `portway config join`. It is a secret.
+    pub fn join_string(&self) -> &str {
+        &self.join
+    }
+
+    /// Takes up tokens, reservations, certificates and limits of a new configuration. No
+    /// connection ends, but those of agents whose credential is gone.
+    ///
+    /// # Errors
+    /// [`StartError::Token`] where the edge's own token cannot be read.
+    pub fn reload(&self, mut config: EdgeConfig) -> Result<Reloaded, StartError> {
+        join::ensure_token(&mut config)?;
+        let mut report = Reloaded::default();
+        let old = self.core.config.load();
+        let fixed = [
+            ("agent_addr", old.agent_addr == config.agent_addr),
+            ("http_addr", old.http_addr == config.http_addr),
+            ("https_addr", old.https_addr == config.https_addr),
+            ("api_addr", old.api_addr == config.api_addr),
+            ("data_dir", old.data_dir == config.data_dir),
+            ("domains", old.domains == config.domains),
+            ("tcp_ports", old.tcp_ports == config.tcp_ports),
+            ("threads", old.threads == config.threads),
+        ];
+        for (key, same) in fixed {
+            if !same {
+                report
+                    .warnings
+                    .push(format!("{key} has changed; that takes a restart"));
+            }
+        }
+        let config = EdgeConfig {
+            agent_addr: old.agent_addr,
+            http_addr: old.http_addr,
+            https_addr: old.https_addr,
+            api_addr: old.api_addr,
+            data_dir: old.data_dir.clone(),
+            domains: old.domains.clone(),
+            tcp_ports: old.tcp_ports.clone(),
+            threads: old.threads,
+            ..config
+        };
+        for error in self
+            .core
+            .certificates
+            .load_pairs(config.certs_dir.as_deref())
+        {
+            report.warnings.push(error.to_string());
+        }
+        self.core.control.reload(&config);
+        self.core.config.store(Arc::new(config));
+        for session in self.core.sessions.all() {
+            if !self.core.control.stands(&session.account.credential) {
+                report.ended += 1;
+                session.mux.close(
+                    portway_mux::ErrorCode::NO_ERROR,
+                    "the authtoken was revoked",
+                );
+            }
+        }
+        Ok(report)
+    }
+
+    /// Ends in order: nothing new, what runs may end within `drain`, agents are told, all is
+    /// closed.
+    pub async fn stop(self, drain: Duration) {
+        let core = &self.core;
+        core.stage.send_replace(Stage::Draining);
+        core.tcp.close_all();
+        core.visitors.close();
+        let _ = timeout(drain, core.visitors.wait()).await;
+        core.sessions.close_all("the edge is stopping");
+        core.agents.close();
+        let _ = timeout(GOODBYE, core.agents.wait()).await;
+        core.stage.send_replace(Stage::Stopped);
+        drop(self.accepting);
+    }
+
+    /// How long a graceful stop waits, as configured.
+    pub fn drain(&self) -> Duration {
+        self.core.config.load().limits.drain
+    }
+}
+
+fn open(
+    what: &'static str,
+    address: Option<SocketAddr>,
+    given: Option<std::net::TcpListener>,
+) -> Result<Option<TcpListener>, StartError> {
+    let fail = |address| {
+        move |source| StartError::Listen {
+            what,
+            address,
+            source,
+        }
+    };
+    if let Some(listener) = given {
+        let address = listener
+            .local_addr()
+            .unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+        listener.set_nonblocking(true).map_err(fail(address))?;
+        return TcpListener::from_std(listener)
+            .map(Some)
+            .map_err(fail(address));
+    }
+    address
+        .map(|address| listen::bind(address).map_err(fail(address)))
+        .transpose()
+}

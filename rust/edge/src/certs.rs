@@ -1,0 +1,317 @@
+//! Which certificate a TLS client gets: agents one that covers the address they dialled, visitors
+//! an operator's own PEM pair where there is one, else a leaf of the edge's CA.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
+use x509_parser::extensions::GeneralName;
+
+use crate::ca::SharedAuthority;
+use crate::registry::Registry;
+
+/// A leaf that is older is made anew.
+const LEAF_AGE: Duration = Duration::from_hours(30 * 24);
+/// Leaves and configurations that are kept.
+const KEPT: usize = 4096;
+
+/// A pair of files that cannot be used; the others are.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {reason}", path.display())]
+pub(crate) struct PairError {
+    pub path: PathBuf,
+    pub reason: String,
+}
+
+/// Certificates of all listeners.
+#[derive(Debug)]
+pub(crate) struct Certificates {
+    authority: SharedAuthority,
+    /// Names every agent and visitor may ask for: the base domains and what is below them.
+    names: Vec<String>,
+    agent_names: Vec<String>,
+    /// The operator's own, by name; wildcards with their star.
+    pairs: ArcSwap<HashMap<String, Arc<CertifiedKey>>>,
+    leaves: Mutex<HashMap<String, (Instant, Arc<CertifiedKey>)>>,
+    agent_configs: Mutex<HashMap<IpAddr, (Instant, Arc<ServerConfig>)>>,
+    registry: Arc<Registry>,
+}
+
+// === impl Certificates ===
+
+impl Certificates {
+    /// `agent_host`: another name agents dial, of a public address.
+    pub(crate) fn new(
+        authority: SharedAuthority,
+        domains: &[String],
+        agent_host: Option<&str>,
+        registry: Arc<Registry>,
+    ) -> Self {
+        let names: Vec<String> = domains
+            .iter()
+            .flat_map(|domain| [domain.clone(), format!("*.{domain}")])
+            .collect();
+        let mut agent_names = names.clone();
+        agent_names.extend(domains.iter().map(|domain| format!("connect.{domain}")));
+        agent_names.extend(agent_host.map(str::to_owned));
+        agent_names.push("localhost".into());
+        // A certificate names a name once, and knows no addresses among names.
+        agent_names.retain(|name| name.parse::<IpAddr>().is_err());
+        agent_names.sort();
+        agent_names.dedup();
+        Self {
+            authority,
+            names,
+            agent_names,
+            pairs: ArcSwap::default(),
+            leaves: Mutex::default(),
+            agent_configs: Mutex::default(),
+            registry,
+        }
+    }
+
+    /// Reads the PEM pairs of a folder anew. What cannot be used is told; what can is served.
+    pub(crate) fn load_pairs(&self, dir: Option<&Path>) -> Vec<PairError> {
+        let mut pairs = HashMap::new();
+        let mut errors = Vec::new();
+        for path in dir.map(certificate_files).unwrap_or_default() {
+            match read_pair(&path) {
+                Ok((names, pair)) => {
+                    pairs.extend(names.into_iter().map(|name| (name, pair.clone())));
+                }
+                Err(reason) => errors.push(PairError { path, reason }),
+            }
+        }
+        self.pairs.store(Arc::new(pairs));
+        errors
+    }
+
+    /// TLS for an agent that dialled this address of ours.
+    ///
+    /// # Errors
+    /// When no certificate can be made.
+    pub(crate) fn for_agent(&self, local: IpAddr) -> Result<Arc<ServerConfig>, crate::ca::CaError> {
+        let local = local.to_canonical();
+        if let Some((made, config)) = self.agent_configs.lock().get(&local)
+            && made.elapsed() < LEAF_AGE
+        {
+            return Ok(config.clone());
+        }
+        let mut addresses = vec![
+            local,
+            IpAddr::from([127, 0, 0, 1]),
+            std::net::Ipv6Addr::LOCALHOST.into(),
+        ];
+        addresses.sort();
+        addresses.dedup();
+        let leaf = self.authority.leaf(&self.agent_names, &addresses)?;
+        let resolver = Arc::new(rustls::sign::SingleCertAndKey::from(leaf));
+        let config = Arc::new(config(None, resolver, &[]));
+        let mut configs = self.agent_configs.lock();
+        if configs.len() >= KEPT {
+            configs.clear();
+        }
+        configs.insert(local, (Instant::now(), config.clone()));
+        Ok(config)
+    }
+
+    /// The certificate for a visitor who asks for this name.
+    pub(crate) fn for_name(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+        let name = name.to_ascii_lowercase();
+        let pairs = self.pairs.load();
+        let wildcard = || {
+            let (_, rest) = name.split_once('.')?;
+            pairs.get(&format!("*.{rest}")).cloned()
+        };
+        if let Some(pair) = pairs.get(&name).cloned().or_else(wildcard) {
+            return Some(pair);
+        }
+        let one_below_base = name
+            .split_once('.')
+            .is_some_and(|(_, rest)| self.names.iter().any(|base| base == rest));
+        // Leaves are made for names that are served, not for whatever somebody asks for.
+        if one_below_base || !self.registry.knows(&name) {
+            self.leaf("", &self.names)
+        } else {
+            self.leaf(&name, std::slice::from_ref(&name))
+        }
+    }
+
+    fn leaf(&self, key: &str, names: &[String]) -> Option<Arc<CertifiedKey>> {
+        if let Some((made, leaf)) = self.leaves.lock().get(key)
+            && made.elapsed() < LEAF_AGE
+        {
+            return Some(leaf.clone());
+        }
+        let leaf = match self.authority.leaf(names, &[]) {
+            Ok(leaf) => Arc::new(leaf),
+            Err(error) => {
+                tracing::error!(obj = "tls", name = key, err = %error, "cannot make a certificate");
+                return None;
+            }
+        };
+        let mut leaves = self.leaves.lock();
+        if leaves.len() >= KEPT {
+            leaves.clear();
+        }
+        leaves.insert(key.to_owned(), (Instant::now(), leaf.clone()));
+        Some(leaf)
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.for_name(hello.server_name().unwrap_or_default())
+    }
+}
+
+/// TLS 1.2 and 1.3 with one provider; X25519 before the larger hybrid groups.
+pub(crate) fn config(
+    client_cas: Option<Arc<dyn ClientCertVerifier>>,
+    resolver: Arc<dyn ResolvesServerCert>,
+    alpn: &[&[u8]],
+) -> ServerConfig {
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(rustls::DEFAULT_VERSIONS)
+        .unwrap_or_else(|_| unreachable!("the provider has suites for both versions"));
+    let builder = match client_cas {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(resolver);
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    config
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    static PROVIDER: std::sync::OnceLock<Arc<rustls::crypto::CryptoProvider>> =
+        std::sync::OnceLock::new();
+    PROVIDER
+        .get_or_init(|| {
+            let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+            provider
+                .kx_groups
+                .sort_by_key(|group| group.name() != rustls::NamedGroup::X25519);
+            Arc::new(provider)
+        })
+        .clone()
+}
+
+/// Clients must show a certificate of one of these CAs (PEM).
+///
+/// # Errors
+/// A sentence on what is wrong with the PEM.
+pub(crate) fn client_verifier(pem: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| format!("the PEM is broken: {error}"))?;
+        roots
+            .add(certificate)
+            .map_err(|error| format!("a certificate is no CA: {error}"))?;
+    }
+    if roots.is_empty() {
+        return Err("there is no certificate in it".into());
+    }
+    WebPkiClientVerifier::builder_with_provider(roots.into(), provider())
+        .build()
+        .map(|verifier| verifier as Arc<dyn ClientCertVerifier>)
+        .map_err(|error| error.to_string())
+}
+
+/// A certificate with its private key, both PEM.
+///
+/// # Errors
+/// A sentence on what is wrong: no key, no certificate, or the two do not belong together.
+pub(crate) fn certified_key(cert: &[u8], key: &[u8]) -> Result<CertifiedKey, String> {
+    let chain = CertificateDer::pem_slice_iter(cert)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| format!("the certificate is broken: {error}"))?;
+    if chain.is_empty() {
+        return Err("there is no certificate in it".into());
+    }
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|_| "there is no private key in it".to_owned())?;
+    let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
+        .map_err(|error| error.to_string())?;
+    let pair = CertifiedKey::new(chain, signer);
+    match pair.keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
+            Ok(pair)
+        }
+        Err(_) => Err("the private key does not belong to the certificate".into()),
+    }
+}
+
+/// `NAME.crt` and `NAME.pem`, but not the keys beside them.
+fn certificate_files(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return vec![dir.to_owned()];
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let certificate = path
+                .extension()
+                .is_some_and(|end| end == "pem" || end == "crt");
+            certificate && !name.ends_with("-key.pem") && name != "privkey.pem"
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// A certificate and the key in the same file, in `NAME.key`, or in `NAME-key.pem`.
+fn read_pair(path: &Path) -> Result<(Vec<String>, Arc<CertifiedKey>), String> {
+    let read = |path: &Path| fs::read(path).map_err(|error| error.to_string());
+    let cert = read(path)?;
+    let stem = path
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let beside = [
+        format!("{stem}.key"),
+        format!("{stem}-key.pem"),
+        "privkey.pem".to_owned(),
+    ];
+    let key_file = beside
+        .iter()
+        .map(|name| path.with_file_name(name))
+        .find(|path| path.exists());
+    let key = match key_file {
+        Some(path) => read(&path)?,
+        None => cert.clone(),
+    };
+    let pair = certified_key(&cert, &key)?;
+    let names = names_of(pair.end_entity_cert().map_err(|error| error.to_string())?);
+    if names.is_empty() {
+        return Err("the certificate names no domain".into());
+    }
+    Ok((names, Arc::new(pair)))
+}
+
+fn names_of(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else {
+        return Vec::new();
+    };
+    let Ok(Some(names)) = parsed.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let name = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
+    };
+    names.value.general_names.iter().filter_map(name).collect()
+}

@@ -1,0 +1,219 @@
+//! HTTP connections inside streams to agents. One visitor's connection keeps them for its next
+//! requests; they are never shared between visitors, for agents are told whose bytes a stream
+//! carries.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use parking_lot::Mutex;
+use portway_mux::{ErrorCode, Stream};
+use portway_wire::Code;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+
+use super::body::Upload;
+use crate::endpoint::{Endpoint, NOTHING, Visit};
+
+/// Connections that one visitor's connection keeps; more at a time are opened for it all the same.
+const KEPT: usize = 16;
+/// How long the last response may take to be finished with before a new connection is opened.
+const SETTLE: Duration = Duration::from_millis(250);
+
+/// An HTTP connection to one endpoint.
+pub(super) enum Link {
+    Http1(http1::SendRequest<Upload>),
+    Http2(http2::SendRequest<Upload>),
+}
+
+/// The connections of one visitor.
+#[derive(Default)]
+pub(super) struct Links(Mutex<Vec<(Arc<Endpoint>, Link)>>);
+
+// === impl Links ===
+
+impl Links {
+    /// A connection to this endpoint that can take a request, and whether it has carried one.
+    ///
+    /// # Errors
+    /// The code of what is in the way of a new one.
+    pub(super) async fn take(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        visit: Visit,
+    ) -> Result<(Link, bool), Code> {
+        while let Some(mut link) = self.pop(endpoint) {
+            let ready = match &mut link {
+                Link::Http1(sender) => matches!(timeout(SETTLE, sender.ready()).await, Ok(Ok(()))),
+                Link::Http2(sender) => sender.ready().await.is_ok(),
+            };
+            if ready {
+                return Ok((link, true));
+            }
+        }
+        Ok((Link::open(endpoint, visit).await?, false))
+    }
+
+    /// Keeps a connection for the next request.
+    pub(super) fn put(&self, endpoint: &Arc<Endpoint>, link: Link) {
+        let mut links = self.0.lock();
+        if links.len() < KEPT {
+            links.push((endpoint.clone(), link));
+        }
+    }
+
+    fn pop(&self, endpoint: &Arc<Endpoint>) -> Option<Link> {
+        let mut links = self.0.lock();
+        let mut index = 0;
+        while index < links.len() {
+            if links[index].1.is_closed() {
+                links.swap_remove(index);
+            } else if Arc::ptr_eq(&links[index].0, endpoint) {
+                return match &links[index].1 {
+                    Link::Http2(sender) => Some(Link::Http2(sender.clone())),
+                    Link::Http1(_) => Some(links.swap_remove(index).1),
+                };
+            } else {
+                index += 1;
+            }
+        }
+        None
+    }
+}
+
+// === impl Link ===
+
+impl Link {
+    async fn open(endpoint: &Arc<Endpoint>, visit: Visit) -> Result<Self, Code> {
+        let stream = endpoint.connect(visit, &NOTHING).await?;
+        let io = TokioIo::new(Transport::new(stream));
+        let gone = |_| Code::AGENT_UNREACHABLE;
+        if endpoint.http2 {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder.adaptive_window(true);
+            let (sender, driver) = builder.handshake(io).await.map_err(gone)?;
+            tokio::spawn(driver);
+            return Ok(Self::Http2(sender));
+        }
+        let (sender, driver) = http1::handshake(io).await.map_err(gone)?;
+        tokio::spawn(driver);
+        Ok(Self::Http1(sender))
+    }
+
+    /// A connection that may turn into plain bytes.
+    ///
+    /// # Errors
+    /// As [`Links::take`].
+    pub(super) async fn open_for_upgrade(
+        endpoint: &Arc<Endpoint>,
+        visit: Visit,
+    ) -> Result<http1::SendRequest<Upload>, Code> {
+        let stream = endpoint.connect(visit, &NOTHING).await?;
+        let io = TokioIo::new(Transport::new(stream));
+        let (sender, driver) = http1::handshake(io)
+            .await
+            .map_err(|_| Code::AGENT_UNREACHABLE)?;
+        tokio::spawn(driver.with_upgrades());
+        Ok(sender)
+    }
+
+    /// Sends a request. One that never left is handed back with the error.
+    ///
+    /// # Errors
+    /// hyper's, with the request where it was not begun.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<Upload>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Upload>>> {
+        match self {
+            Self::Http1(sender) => sender.try_send_request(request).await,
+            Self::Http2(sender) => sender.try_send_request(request).await,
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_closed(),
+            Self::Http2(sender) => sender.is_closed(),
+        }
+    }
+}
+
+/// A stream as hyper uses it. Let go before the agent has ended it, it is reset, so that the agent
+/// closes its upstream at once (wire-protocol §2.7).
+pub(super) struct Transport {
+    stream: Option<Stream>,
+    ended: bool,
+}
+
+// === impl Transport ===
+
+impl Transport {
+    fn new(stream: Stream) -> Self {
+        Self {
+            stream: Some(stream),
+            ended: false,
+        }
+    }
+
+    /// The stream, which is the caller's to end from now on.
+    pub(super) fn into_stream(mut self) -> Option<Stream> {
+        self.stream.take()
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
+        match &mut self.stream {
+            Some(stream) => Ok(Pin::new(stream)),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(self.stream()?.poll_read(cx, buf))?;
+        if buf.filled().len() == before && buf.remaining() > 0 {
+            self.ended = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.stream()?.poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_shutdown(cx)
+    }
+}
+
+impl Drop for Transport {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream.take()
+            && !self.ended
+        {
+            stream.reset(ErrorCode::STREAM_CANCELLED);
+        }
+    }
+}

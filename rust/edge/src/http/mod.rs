@@ -1,0 +1,22 @@
+//! HTTP visitors: parsed and served by hyper, request by request (design, decision 8). Nothing
+//! that was not parsed is ever passed on, so two parsers cannot read one request in two ways.
+//!
+//! - [`serve`]: one visitor's connection.
+//! - [`head`]: what a request must be before anything else is asked.
+//! - [`proxy`]: the way of one request through policy, agent and back.
+//! - [`link`]: HTTP connections inside streams to agents, kept for the next request.
+//! - [`fields`]: headers that are taken off and put on.
+//! - [`body`]: what flows to and fro.
+//! - [`page`]: errors as visitors see them.
+//! - [`upgrade`]: requests that turn into plain bytes.
+//! - [`websocket`]: messages turned into bytes for upstreams that know no WebSocket.
+
+mod body;
+mod fields;
+mod head;
+mod link;
+mod page;
+mod proxy;
+pub(crate) mod serve;
+mod upgrade;
+mod websocket;

@@ -1,0 +1,456 @@
+//! Where agents come in: TLS, mux, login, and then their requests (wire-protocol §1, §3, §4).
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use portway_mux::heartbeat::{self, Failure, Pace};
+use portway_mux::{Config, ErrorCode, Peer, Session, Stream};
+use portway_wire::auth::{Abilities, AuthRequest, AuthResponse, PeerKind};
+use portway_wire::bind::{
+    self as messages, BindRequest, BindResponse, LabeledRequest, PatchRequest,
+};
+use portway_wire::{Code, Malformed, Refusal, stream_type};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use crate::bind;
+use crate::core::{Core, Stage};
+use crate::listen::Visitor;
+use crate::metrics::{Door, Turned};
+use crate::naming::random_hex;
+use crate::rpc;
+use crate::session::{AgentSession, Identity};
+use crate::transport::{AgentSocket, Rewound};
+
+/// How long TLS may take, and how long after it the login.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const LOGIN: Duration = Duration::from_secs(20);
+/// Streams of an agent that has not logged in.
+const STREAMS_BEFORE_LOGIN: usize = 16;
+/// Messages of one agent that are worked on at a time.
+const MESSAGES: usize = 64;
+/// The edge's own beats. An agent echoes them only after its last bind, hence the quiet before
+/// the first and the generous limit.
+const BEAT: Duration = Duration::from_secs(10);
+const BEAT_TOLERANCE: Duration = Duration::from_secs(30);
+/// After a refused login, so that the answer is read before the connection ends.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// A connection that has not yet shown what it is.
+struct Arrival {
+    core: Arc<Core>,
+    mux: Session,
+    from: std::net::SocketAddr,
+    quick: Arc<AtomicBool>,
+    /// Set by the login.
+    agent: OnceLock<Arc<AgentSession>>,
+    logging_in: AtomicBool,
+    streams: AtomicUsize,
+    messages: Semaphore,
+    last_message: Mutex<Instant>,
+}
+
+/// Serves a connection to the agents' own listener.
+pub(crate) async fn serve(core: Arc<Core>, visitor: Visitor, io: TcpStream) {
+    let acceptor = match core.certificates.for_agent(visitor.local.ip()) {
+        Ok(config) => TlsAcceptor::from(config),
+        Err(error) => {
+            tracing::error!(obj = "ingress", err = %error, "cannot make a certificate for agents");
+            return;
+        }
+    };
+    let (socket, quick) = AgentSocket::new(io);
+    let io = Rewound::new(visitor.first.clone(), socket);
+    match timeout(HANDSHAKE, acceptor.accept(io)).await {
+        Ok(Ok(tls)) => run(core, visitor, tls, quick).await,
+        Ok(Err(error)) => {
+            core.metrics.turned(Door::Agent, Turned::Garbage);
+            tracing::debug!(obj = "ingress", r = %visitor.from, err = %error, "TLS handshake failed");
+        }
+        Err(_) => core.metrics.turned(Door::Agent, Turned::Slow),
+    }
+}
+
+/// Runs the session of an agent on a connection that TLS has been taken off.
+pub(crate) async fn run<T>(core: Arc<Core>, visitor: Visitor, io: T, quick: Arc<AtomicBool>)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let config = Config {
+        max_streams: core.config.load().limits.streams_per_session,
+        ..Config::edge()
+    };
+    let (mux, mut acceptor, driver) = portway_mux::session(io, config);
+    let arrival = Arc::new(Arrival {
+        core,
+        mux,
+        from: visitor.from,
+        quick,
+        agent: OnceLock::new(),
+        logging_in: AtomicBool::new(false),
+        streams: AtomicUsize::new(0),
+        messages: Semaphore::new(MESSAGES),
+        last_message: Mutex::new(Instant::now()),
+    });
+    let driving = tokio::spawn(driver);
+    let login_limit = {
+        let arrival = arrival.clone();
+        tokio::spawn(async move {
+            sleep(LOGIN).await;
+            if arrival.agent.get().is_none() {
+                arrival.core.metrics.turned(Door::Agent, Turned::Slow);
+                arrival.mux.close(ErrorCode::NO_ERROR, "no login in time");
+            }
+        })
+    };
+    while let Some(stream) = acceptor.accept().await {
+        let arrival = arrival.clone();
+        if arrival.agent.get().is_none()
+            && arrival.streams.load(Ordering::Relaxed) >= STREAMS_BEFORE_LOGIN
+        {
+            arrival.mux.close(
+                ErrorCode::ENHANCE_YOUR_CALM,
+                "too many streams before the login",
+            );
+            break;
+        }
+        arrival.streams.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(async move {
+            arrival.serve(stream).await;
+            arrival.streams.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+    login_limit.abort();
+    // Nothing reaches it any more; visitors are to know that at once, not when TCP has closed.
+    arrival.ended();
+    let closed = driving.await;
+    if let Some(agent) = arrival.agent.get() {
+        let why = closed.map_or_else(|error| error.to_string(), |closed| closed.to_string());
+        tracing::info!(obj = "ingress", id = agent.id, account = agent.account.name, r = %agent.from, err = why, "agent disconnected");
+    }
+}
+
+// === impl Arrival ===
+
+impl Arrival {
+    fn ended(&self) {
+        if let Some(agent) = self.agent.get() {
+            agent.release_all(&self.core.registry, &self.core.tcp);
+            self.core.sessions.leave(agent);
+            self.core.metrics.sessions.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    async fn serve(&self, mut stream: Stream) {
+        match stream.read_type().await {
+            Ok(Some(heartbeat::STREAM_TYPE)) => heartbeat::answer(stream).await,
+            Ok(Some(kind)) => self.message(kind, stream).await,
+            Ok(None) | Err(_) => {}
+        }
+    }
+
+    async fn message(&self, kind: u32, mut stream: Stream) {
+        let Ok(_permit) = self.messages.acquire().await else {
+            return;
+        };
+        let message = rpc::read(&mut stream).await;
+        *self.last_message.lock() = Instant::now();
+        match (kind, message, self.agent.get()) {
+            (stream_type::SRV_INFO, ..) => {
+                rpc::answer(stream, &messages::srv_info_answer("self")).await;
+            }
+            (stream_type::AUTH, message, None) => self.login(stream, message).await,
+            (stream_type::AUTH, ..) => {
+                self.refuse(
+                    stream,
+                    Refusal::new(Code(800), "This session is logged in already."),
+                )
+                .await;
+            }
+            (_, _, None) => {
+                self.refuse(stream, Refusal::new(Code(800), "Log in first."))
+                    .await;
+            }
+            (stream_type::BIND, message, Some(agent)) => self.bind(stream, agent, message).await,
+            (stream_type::BIND_LABELED, message, Some(agent)) => {
+                self.bind_labeled(stream, agent, message).await;
+            }
+            (stream_type::UNBIND, message, Some(agent)) => {
+                match message.and_then(|message| messages::decode_unbind(&message)) {
+                    Ok(id) => {
+                        bind::unbind(&self.core, agent, &id);
+                        rpc::answer(stream, &messages::plain_answer("")).await;
+                    }
+                    Err(error) => self.refuse(stream, malformed(Code(801), &error)).await,
+                }
+            }
+            (stream_type::PATCH_TUNNEL, message, Some(agent)) => {
+                let patched = message
+                    .and_then(|message| PatchRequest::decode(&message))
+                    .map_err(|error| malformed(Code(801), &error))
+                    .and_then(|request| bind::patch(agent, &request));
+                match patched {
+                    Ok(()) => {
+                        rpc::answer(stream, &messages::plain_answer("")).await;
+                    }
+                    Err(refusal) => self.refuse(stream, refusal).await,
+                }
+            }
+            (kind, ..) => {
+                let refusal = Refusal::new(
+                    Code(800),
+                    format!("This edge knows no message of type {kind}."),
+                );
+                self.refuse(stream, refusal).await;
+            }
+        }
+    }
+
+    async fn refuse(&self, stream: Stream, refusal: Refusal) {
+        self.core.metrics.failed(refusal.code);
+        rpc::answer(stream, &messages::plain_answer(&refusal.to_string())).await;
+    }
+
+    // === login
+
+    async fn login(&self, stream: Stream, message: Result<Value, Malformed>) {
+        if self.logging_in.swap(true, Ordering::AcqRel) {
+            return self
+                .refuse(stream, Refusal::new(Code(800), "A login is under way."))
+                .await;
+        }
+        let entered = match self.authenticate(message).await {
+            Ok(entered) => entered,
+            Err(refusal) => {
+                self.core
+                    .metrics
+                    .logins_failed
+                    .fetch_add(1, Ordering::Relaxed);
+                self.core.metrics.failed(refusal.code);
+                tracing::info!(obj = "ingress", r = %self.from, err = %refusal.code, "login refused");
+                let answer = AuthResponse::refused(&refusal).encode();
+                let _ = timeout(GOODBYE, rpc::answer(stream, &answer)).await;
+                self.mux.close(ErrorCode::NO_ERROR, "login refused");
+                return;
+            }
+        };
+        let (agent, response) = entered;
+        // Take over: what it served before is to be bound again here.
+        if let Some(old) = self.core.sessions.enter(agent.clone()) {
+            old.release_all(&self.core.registry, &self.core.tcp);
+            old.mux
+                .close(ErrorCode::NO_ERROR, "this agent has connected again");
+            tracing::info!(
+                obj = "ingress",
+                id = agent.id,
+                old = old.id,
+                account = agent.account.name,
+                "session taken over"
+            );
+        }
+        if self.agent.set(agent.clone()).is_err() {
+            return;
+        }
+        self.core.metrics.sessions.fetch_add(1, Ordering::Relaxed);
+        self.core
+            .metrics
+            .sessions_started
+            .fetch_add(1, Ordering::Relaxed);
+        tracing::info!(
+            obj = "ingress",
+            id = agent.id,
+            account = agent.account.name,
+            client_id = agent.identity.client_id,
+            r = %agent.from,
+            peer = ?agent.kind,
+            "agent connected"
+        );
+        rpc::answer(stream, &response.encode()).await;
+        if agent.mux.is_closed() {
+            return;
+        }
+        self.beat(&agent).await;
+    }
+
+    async fn authenticate(
+        &self,
+        message: Result<Value, Malformed>,
+    ) -> Result<(Arc<AgentSession>, AuthResponse), Refusal> {
+        let core = &self.core;
+        if core.stage() != Stage::Serving {
+            return Err(Refusal::of(Code::DRAINING));
+        }
+        let limit = core.config.load().limits.failed_logins;
+        if core.logins.blocked(self.from.ip(), limit, Instant::now()) {
+            return Err(Refusal::new(
+                Code(702),
+                "Too many failed logins from this address; wait a minute.",
+            ));
+        }
+        let request = message.and_then(|message| AuthRequest::decode(&message));
+        let request = request.map_err(|error| malformed(Code::BAD_AUTH, &error))?;
+        check(&request)?;
+        let account = match core.control.authenticate(&request, self.from).await {
+            Ok(account) => account,
+            Err(refusal) => {
+                core.logins.failed(self.from.ip(), Instant::now());
+                return Err(refusal);
+            }
+        };
+        let kind = request.extra.peer_kind();
+        self.mux.set_peer(match kind {
+            PeerKind::Portway => Peer::PORTWAY,
+            PeerKind::GoSdk => Peer::GO_SDK,
+            PeerKind::RustSdk => Peer::RUST_SDK,
+            PeerKind::Other => Peer::UNKNOWN,
+        });
+        if matches!(kind, PeerKind::Portway | PeerKind::GoSdk) {
+            self.quick.store(false, Ordering::Relaxed);
+        }
+        let client_id = if request.client_id.is_empty() {
+            random_hex(16)
+        } else {
+            request.client_id.clone()
+        };
+        let identity = Identity {
+            account: account.name.clone(),
+            client_id: client_id.clone(),
+            leg: request.extra.leg_number,
+        };
+        let id = format!("ts_{}", random_hex(8));
+        let response = AuthResponse {
+            client_id,
+            version: request
+                .version
+                .first()
+                .cloned()
+                .unwrap_or_else(|| portway_wire::auth::VERSION.into()),
+            region: "self".into(),
+            cookie: if request.extra.cookie.is_empty() {
+                random_hex(16)
+            } else {
+                request.extra.cookie.clone()
+            },
+            account_name: account.name.clone(),
+            plan_name: "Self-hosted".into(),
+            session_id: id.clone(),
+            portway: request.extra.portway.map(|_| Abilities::default()),
+            ..AuthResponse::default()
+        };
+        let agent = AgentSession::new(id, identity, account, kind, self.from, self.mux.clone());
+        Ok((Arc::new(agent), response))
+    }
+
+    /// Beats until the session ends; ends it when the agent does not answer.
+    async fn beat(&self, agent: &AgentSession) {
+        // An agent that binds many endpoints is busy with that first.
+        loop {
+            let quiet = self.last_message.lock().elapsed();
+            if quiet >= BEAT {
+                break;
+            }
+            tokio::select! {
+                () = sleep(BEAT.saturating_sub(quiet)) => {}
+                _ = self.mux.closed() => return,
+            }
+        }
+        let first = Bytes::copy_from_slice(&heartbeat::STREAM_TYPE.to_be_bytes());
+        let Ok(stream) = self.mux.open(first).await else {
+            return;
+        };
+        let pace = Pace {
+            interval: BEAT,
+            tolerance: BEAT_TOLERANCE,
+        };
+        let failure = heartbeat::beat(stream, pace, |latency| {
+            tracing::debug!(obj = "ingress", id = agent.id, latency = ?latency, "heartbeat");
+        })
+        .await;
+        if failure != Failure::SessionOver {
+            tracing::warn!(obj = "ingress", id = agent.id, r = %agent.from, err = ?failure, "heartbeat failed, ending the session");
+            self.mux.close(ErrorCode::NO_ERROR, "no heartbeat");
+        }
+    }
+
+    // === binds
+
+    async fn bind(
+        &self,
+        stream: Stream,
+        agent: &Arc<AgentSession>,
+        message: Result<Value, Malformed>,
+    ) {
+        let request = match message.and_then(|message| BindRequest::decode(&message)) {
+            Ok(request) => request,
+            Err(error) => return self.refuse(stream, malformed(Code::BAD_BIND, &error)).await,
+        };
+        match bind::bind(&self.core, agent, &request).await {
+            Ok((response, endpoint)) => {
+                rpc::answer(stream, &response.encode()).await;
+                endpoint.go_live();
+            }
+            Err(refusal) => {
+                self.core.metrics.failed(refusal.code);
+                tracing::info!(obj = "bind", account = agent.account.name, r = %agent.from, err = %refusal.message, code = %refusal.code, "bind refused");
+                rpc::answer(stream, &BindResponse::refused(&request, &refusal).encode()).await;
+            }
+        }
+    }
+
+    async fn bind_labeled(
+        &self,
+        stream: Stream,
+        agent: &Arc<AgentSession>,
+        message: Result<Value, Malformed>,
+    ) {
+        let bound = match message.and_then(|message| LabeledRequest::decode(&message)) {
+            Ok(request) => bind::bind_labeled(&self.core, agent, &request).await,
+            Err(error) => Err(malformed(Code::BAD_BIND, &error)),
+        };
+        match bound {
+            Ok((id, endpoint)) => {
+                rpc::answer(stream, &messages::labeled_answer(&id, "")).await;
+                if let Some(endpoint) = endpoint {
+                    endpoint.go_live();
+                }
+            }
+            Err(refusal) => {
+                self.core.metrics.failed(refusal.code);
+                rpc::answer(stream, &messages::labeled_answer("", &refusal.to_string())).await;
+            }
+        }
+    }
+}
+
+fn malformed(code: Code, error: &Malformed) -> Refusal {
+    Refusal::new(code, format!("The message is malformed: {error}."))
+}
+
+/// What can be wrong with a login before anybody asks who it is.
+fn check(request: &AuthRequest) -> Result<(), Refusal> {
+    const SECOND: i64 = 1_000_000_000;
+    let extra = &request.extra;
+    let in_range = |value: i64| value == 0 || (SECOND..=3600 * SECOND).contains(&value);
+    if extra.metadata.len() > 4096 {
+        return Err(Refusal::of(Code(100)));
+    }
+    if !in_range(extra.heartbeat_interval) {
+        return Err(Refusal::of(Code(111)));
+    }
+    if !in_range(extra.heartbeat_tolerance) {
+        return Err(Refusal::of(Code(112)));
+    }
+    let plain =
+        |text: &str| text.len() <= 256 && text.chars().all(|letter| letter.is_ascii_graphic());
+    if !plain(&request.client_id) || !plain(&extra.cookie) {
+        return Err(Refusal::of(Code(110)));
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! Byte streams with something in front: bytes that were read too early, quick acknowledgements,
+//! and the PROXY header of a load balancer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Bytes a PROXY header may have.
+const PROXY_HEADER: usize = 2048;
+
+/// A transport of which the first bytes were read already.
+#[derive(Debug)]
+pub(crate) struct Rewound<T> {
+    first: Bytes,
+    inner: T,
+}
+
+// === impl Rewound ===
+
+impl<T> Rewound<T> {
+    pub(crate) fn new(first: Bytes, inner: T) -> Self {
+        Self { first, inner }
+    }
+
+    pub(crate) fn into_parts(self) -> (Bytes, T) {
+        (self.first, self.inner)
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Rewound<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.first.is_empty() {
+            return Pin::new(&mut self.inner).poll_read(cx, buf);
+        }
+        let length = self.first.len().min(buf.remaining());
+        buf.put_slice(&self.first[..length]);
+        self.first.advance(length);
+        if self.first.is_empty() {
+            self.first = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Rewound<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+/// The connection of an agent. Agents that leave Nagle's algorithm on wait for our
+/// acknowledgement before they send on, so it is asked for before each read (wire-protocol §1.2).
+#[derive(Debug)]
+pub(crate) struct AgentSocket {
+    inner: TcpStream,
+    /// Off once the agent is known not to need it.
+    quick: Arc<AtomicBool>,
+}
+
+// === impl AgentSocket ===
+
+impl AgentSocket {
+    pub(crate) fn new(inner: TcpStream) -> (Self, Arc<AtomicBool>) {
+        let quick = Arc::new(AtomicBool::new(true));
+        let socket = Self {
+            inner,
+            quick: quick.clone(),
+        };
+        (socket, quick)
+    }
+}
+
+impl AsyncRead for AgentSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        #[cfg(target_os = "linux")]
+        if self.quick.load(Ordering::Relaxed) {
+            // Where it cannot be set, reading goes on as well, only slower.
+            let _ = socket2::SockRef::from(&self.inner).set_tcp_quickack(true);
+        }
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for AgentSocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+/// Reads a PROXY header, version 1 or 2, that something in front has written: the visitor's
+/// address where it tells one, and the bytes that followed it.
+///
+/// # Errors
+/// `InvalidData` where there is no such header.
+pub(crate) async fn read_proxy_header(
+    io: &mut TcpStream,
+) -> io::Result<(Option<SocketAddr>, Bytes)> {
+    let mut bytes = BytesMut::with_capacity(256);
+    loop {
+        if io.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let parsed = ppp::HeaderResult::parse(&bytes);
+        let (source, length) = match &parsed {
+            ppp::HeaderResult::V1(Ok(header)) => (v1_source(header.addresses), header.header.len()),
+            ppp::HeaderResult::V2(Ok(header)) => (v2_source(header.addresses), header.len()),
+            incomplete
+                if ppp::PartialResult::is_incomplete(incomplete) && bytes.len() < PROXY_HEADER =>
+            {
+                continue;
+            }
+            _ => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "no PROXY header in front",
+                ));
+            }
+        };
+        bytes.advance(length);
+        return Ok((source, bytes.freeze()));
+    }
+}
+
+fn v1_source(addresses: ppp::v1::Addresses) -> Option<SocketAddr> {
+    match addresses {
+        ppp::v1::Addresses::Tcp4(it) => Some((it.source_address, it.source_port).into()),
+        ppp::v1::Addresses::Tcp6(it) => Some((it.source_address, it.source_port).into()),
+        ppp::v1::Addresses::Unknown => None,
+    }
+}
+
+fn v2_source(addresses: ppp::v2::Addresses) -> Option<SocketAddr> {
+    match addresses {
+        ppp::v2::Addresses::IPv4(it) => Some((it.source_address, it.source_port).into()),
+        ppp::v2::Addresses::IPv6(it) => Some((it.source_address, it.source_port).into()),
+        _ => None,
+    }
+}
