@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from portway.cli.commands import COMMANDS, GLOBAL_FLAGS, HELP_FLAGS, SESSION_METADATA, below, find, usage
+from portway.cli.commands import COMMANDS, HELP_FLAGS, below, find, usage
 from portway.cli.report import Failure, failed, nearest
 
 if TYPE_CHECKING:
@@ -37,16 +37,13 @@ def main(program: str, argv: list[str]) -> int:
 
 def explained(error: Exception) -> str | None:
     """The text of an error that a user can act on; `None` for our own mistakes."""
-    from portway.config.errors import ConfigError
-    from portway.launch import NotBuiltError
-
-    if isinstance(error, (Failure, ConfigError, NotBuiltError)):
+    if type(error).__module__.startswith("portway."):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}"
     if (usage_error := getattr(error, "format_message", None)) is not None:  # typer's own
-        return str(usage_error()).replace("Got unexpected extra argument", "unexpected argument")
+        return str(usage_error())
     return None
 
 
@@ -60,37 +57,37 @@ def load(command: str) -> typer.Typer:
 
 def evaluate(program: str, argv: list[str]) -> Launch | int:
     """Does what a command line says: an exit code, or what is to be run in place of this process."""
-    command, rest = find(argv)
+    command, ahead, rest = find(argv)
     if command == "help":
-        command, rest = find([*(word for word in rest if word not in HELP_FLAGS), "--help"])
+        command, ahead, rest = find(["--help", *(word for word in rest if word not in HELP_FLAGS)])
     if command in ("", "config"):
         return _group(program, command, rest)
 
     from typer.main import get_command
 
-    from portway.cli.options import normalised
+    from portway.cli.options import check_count, normalised
     from portway.launch import Launch
 
     name = f"{program} {command}"
     runnable: Any = get_command(load(command))
-    words = normalised(rest, runnable.params, name)
-    result = runnable.main(words, prog_name=name, standalone_mode=False, obj=rest)
+    words = normalised([*ahead, *rest], runnable.params, name)
+    check_count(words, runnable.params, name)
+    result = runnable.main(words, prog_name=name, standalone_mode=False, obj=[*ahead, *rest])
     return result if isinstance(result, (Launch, int)) else 0
 
 
 def _group(program: str, group: str, rest: list[str]) -> int:
-    """A command line that ends before a command is reached."""
-    words = [word for word in rest if word not in HELP_FLAGS]
+    """A command line that names no command: `rest` is what stands in the place of one."""
     name = f"{program} {group}".rstrip()
-    if words and not words[0].startswith("-"):
-        hint = nearest(words[0], list(below(group)))
-        raise Failure(f'unknown command "{words[0]}" for "{name}"{hint}\nSee `{name} --help`.')
-    if words and words[0] in ("-v", "--version"):
+    if not rest:
+        print(usage(program, group))
+    elif rest[0] in ("-v", "--version") and not group:
         from portway.__main__ import version_line
 
         print(version_line())
-    elif words and (flag := words[0].partition("=")[0]) not in (*GLOBAL_FLAGS, SESSION_METADATA):
-        raise Failure(f"unknown flag: {flag}\nSee `{name} --help`.")
+    elif rest[0].startswith("-"):
+        raise Failure(f"unknown flag: {rest[0].partition('=')[0]}\nSee `{name} --help`.")
     else:
-        print(usage(program, group))
+        hint = nearest(rest[0], list(below(group)))
+        raise Failure(f'unknown command "{rest[0]}" for "{name}"{hint}\nSee `{name} --help`.')
     return 0

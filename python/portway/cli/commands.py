@@ -45,8 +45,8 @@ HELP_FLAGS = ("-h", "--help")
 SESSION_METADATA = "--session-metadata"
 
 
-def find(argv: list[str]) -> tuple[str, list[str]]:
-    """The longest command that `argv` begins with, and what is left for it to read.
+def find(argv: list[str]) -> tuple[str, list[str], list[str]]:
+    """The longest command that `argv` begins with, the flags found on the way to it, and the words behind.
 
     Flags that every command has are looked past: `portway --config FILE config check` is `config check`. Whatever else
     is found first, a flag or a word that is no command, ends the search. Metadata named before the command is that of
@@ -69,7 +69,7 @@ def find(argv: list[str]) -> tuple[str, list[str]]:
             at += width
         else:
             break
-    return command, ahead + argv[at:]
+    return command, ahead, argv[at:]
 
 
 def below(group: str) -> dict[str, str]:

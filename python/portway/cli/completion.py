@@ -22,11 +22,13 @@ _%(program)s() {
     local IFS=$'\n' line
     COMPREPLY=()
     while read -r line; do
-        COMPREPLY+=("${line%%%%$'\t'*}")
+        line=${line%%%%$'\t'*}
+        # bash parts words at `=` and replaces what is behind it only.
+        if [[ ${COMP_WORDS[COMP_CWORD]} == "=" || ${COMP_WORDS[COMP_CWORD-1]} == "=" ]]; then
+            line=${line#*=}
+        fi
+        COMPREPLY+=("$line")
     done < <("${COMP_WORDS[0]}" __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
-    if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]]; then
-        compopt -o nospace
-    fi
 }
 complete -o bashdefault -o default -F _%(program)s %(program)s
 """
@@ -119,21 +121,24 @@ def __complete(
 def candidates(words: list[str]) -> list[tuple[str, str]]:
     """What may stand in place of the last of `words`, with a few words about it each."""
     *before, current = _rejoined(words)
-    command_name, rest = find(before)
-    if rest and rest[-1].startswith("--") and "=" not in rest[-1] and _takes_value(command_name, rest[-1]):
-        found = dict.fromkeys(VALUES.get(rest[-1], ()), "")
+    name, ahead, rest = find(before)
+    typed = [*ahead, *rest]
+    last = typed[-1] if typed else ""
+    found: dict[str, str] = {}
+    if last.startswith("--") and "=" not in last and _takes_value(name, last):
+        found = dict.fromkeys(VALUES.get(last, ()), "")
     elif current.startswith("-"):
         flag, equals, _ = current.partition("=")
-        found = {flag + "=" + value: "" for value in VALUES.get(flag, ())} if equals else _flags(command_name)
-    elif command_name == "start":
-        found = dict.fromkeys(_endpoint_names(rest), "endpoint") if "--all" not in rest else {}
-    elif command_name == "completion":
-        found = dict.fromkeys(SHELLS, "")
-    elif command_name == "help":
-        command_name, rest = find(rest)
-        found = {} if rest else below(command_name)
-    else:
-        found = {} if rest else below(command_name)
+        found = {f"{flag}={value}": "" for value in VALUES.get(flag, ())} if equals else _flags(name)
+    elif name == "start":
+        found = dict.fromkeys(_endpoint_names(typed), "endpoint")
+    elif name == "completion":
+        found = {} if rest else dict.fromkeys(SHELLS, "")
+    elif name == "help":
+        name, _, rest = find(rest)
+        found = {} if rest else below(name)
+    elif not rest:
+        found = below(name)
     return [(word, about) for word, about in found.items() if word.startswith(current)]
 
 

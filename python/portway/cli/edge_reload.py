@@ -58,5 +58,8 @@ def plan(given: Given) -> None:
     print()
 
 
-reload_command = partial(command, reload, FLAGS)
+# All of the edge's, so that its own command line can be repeated; listed are those that matter.
+reload_command = partial(
+    command, reload, [flag if flag.name in ("config", "data-dir") else flag._replace(help="") for flag in FLAGS]
+)
 plan_command = partial(command, plan)

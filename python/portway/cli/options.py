@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Optional, get_type_hints
 
 import typer
 
+from portway.cli.commands import HELP_FLAGS
 from portway.cli.report import Failure, nearest
 
 Kind = Literal["text", "list", "flag"]
@@ -132,14 +133,16 @@ def _parameter(flag: Flag) -> inspect.Parameter:
 
 
 def normalised(arguments: Sequence[str], parameters: Iterable[Any], program: str) -> list[str]:
-    """`arguments` in the one spelling that typer reads alike everywhere.
+    """`arguments` in the one spelling that typer reads alike everywhere. Raises `Failure` for what cannot be meant.
 
     `--flag=true`, `--flag=false` and a value that begins with a hyphen are usual here and not in typer; and what it
     says about flags it does not know is not what scripts look for. `parameters` are those of the typer command.
     """
-    known = {name: option for option in parameters for name in (*option.opts, *option.secondary_opts)}
-    known |= dict.fromkeys(("-h", "--help"))
-    words, rest = list(arguments), []
+    options = [one for one in parameters if one.param_type_name == "option"]
+    known = {name: option for option in options for name in (*option.opts, *option.secondary_opts)}
+    known |= dict.fromkeys(HELP_FLAGS)
+    words = list(arguments)
+    rest: list[str] = []
     while words:
         word = words.pop(0)
         name, equals, value = word.partition("=")
@@ -156,8 +159,29 @@ def normalised(arguments: Sequence[str], parameters: Iterable[Any], program: str
         elif not equals and not words:
             raise Failure(f"flag needs an argument: {name}")
         else:
-            rest += [name, value if equals else words.pop(0)]
+            rest.append(f"{name}={value if equals else words.pop(0)}")
     return rest
+
+
+def check_count(words: Sequence[str], parameters: Iterable[Any], program: str) -> None:
+    """Raises `Failure` when `words`, normalised, name too few things or too many."""
+    arguments = [one for one in parameters if one.param_type_name == "argument"]
+    given = positionals(words)
+    names = [str(one.metavar or one.name) for one in arguments]
+    if set(words) & set(HELP_FLAGS):
+        return
+    if missing := names[len(given) : sum(one.required for one in arguments)]:
+        raise Failure(f"{missing[0]} is missing\nSee `{program} --help`.")
+    if len(given) > len(names) and not any(one.nargs == -1 for one in arguments):
+        raise Failure(f"unexpected argument: {given[len(names)]}\nSee `{program} --help`.")
+
+
+def positionals(words: Sequence[str]) -> list[str]:
+    """The words that belong to no flag, of words in which every value is joined to its flag."""
+    if "--" in words:
+        at = words.index("--")
+        return [*positionals(words[:at]), *words[at + 1 :]]
+    return [word for word in words if not word.startswith("-") or word == "-"]
 
 
 def _switch(option: Any, name: str, value: str) -> str:

@@ -32,5 +32,5 @@ def nearest(word: str, known: list[str]) -> str:
     """` (did you mean X?)`, or nothing."""
     from difflib import get_close_matches
 
-    found = get_close_matches(word, known, n=1, cutoff=0.6)
+    found = get_close_matches(word, known, n=1, cutoff=0.7)
     return f" (did you mean {found[0]}?)" if found else ""

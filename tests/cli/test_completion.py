@@ -1,0 +1,133 @@
+"""Completion: what is offered, and that the code for each shell loads and asks for it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.command import run
+from portway.cli.completion import SHELLS, candidates
+
+CONFIG = """\
+version: 3
+endpoints:
+  - name: shop
+    upstream: {url: 8080}
+  - name: ssh
+    url: tcp://
+    upstream: {url: 22}
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on PATH with the command `portway`, and an empty home."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    command = folder / "portway"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m portway "$@"\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path
+
+
+def words(*typed: str) -> list[str]:
+    return [word for word, _ in candidates(list(typed))]
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["c"], ["config", "completion"]),
+        (["config", "ch"], ["check"]),
+        (["--config", "f.yml", "config", "j"], ["join"]),
+        (["edge", "re"], ["reload"]),
+        (["help", "config", "e"], ["edit"]),
+        (["http", "--up"], ["--upstream-proxy-protocol", "--upstream-tls-verify", "--upstream-tls-verify-cas", "--upstream-protocol"]),
+        (["tcp", "--subd"], []),
+        (["http", "80", "--log", ""], ["stdout", "stderr", "false"]),
+        (["http", "80", "--log=st"], ["--log=stdout", "--log=stderr"]),
+        (["http", "80", "--log-format", "=", "j"], ["--log-format=json"]),
+        (["completion", "p"], ["powershell"]),
+        (["completion", "bash", ""], []),
+        (["http", ""], []),
+    ],
+)
+def test_what_may_come_next_is_offered(typed: list[str], offered: list[str]) -> None:
+    assert words(*typed) == offered
+
+
+def test_names_of_endpoints_are_offered(installed: Path) -> None:
+    file = installed / "portway.yml"
+    file.write_text(CONFIG)
+    assert words("start", "--config", str(file), "s") == ["shop", "ssh"]
+    assert words("start", f"--config={file}", "shop", "s") == ["ssh"]
+    file.write_text("version: 3\nendpoints: {")
+    assert words("start", "--config", str(file), "s") == []
+
+
+def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "completion", "tcsh")
+    assert code == 1
+    assert "bash, zsh, fish, powershell" in err
+
+
+def test_the_shell_of_the_user_is_the_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SHELL", "/usr/bin/zsh")
+    assert run(capsys, "completion")[1] == run(capsys, "completion", "zsh")[1]
+    assert len({run(capsys, "completion", shell)[1] for shell in SHELLS}) == len(SHELLS)
+
+
+BASH = """
+eval "$(portway completion bash)"
+COMP_WORDS=(%s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+_portway
+echo "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("portway config add-a", "add-authtoken add-api-key"),
+        ("portway http --log = s", "stdout stderr"),
+        ("portway http --log =", "stdout stderr false"),
+        ("portway http ''", ""),
+    ],
+)
+def test_bash_completes(installed: Path, typed: str, offered: str) -> None:
+    told = subprocess.run(["bash", "-c", BASH % typed], capture_output=True, text=True)
+    assert (told.stdout.strip(), told.stderr) == (offered, "")
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="no fish here")
+def test_fish_completes(installed: Path) -> None:
+    code = "portway completion fish | source; complete -C 'portway config add-a'"
+    told = subprocess.run(["fish", "-c", code], capture_output=True, text=True)
+    assert {line.split("\t")[0] for line in told.stdout.splitlines()} == {"add-authtoken", "add-api-key"}
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh here")
+def test_zsh_loads_the_code(installed: Path) -> None:
+    code = 'autoload -Uz compinit && compinit -D; eval "$(portway completion zsh)" && echo ${_comps[portway]}'
+    told = subprocess.run(["zsh", "-fc", code], capture_output=True, text=True)
+    assert (told.stdout.strip(), told.stderr) == ("_portway", "")
+
+
+@pytest.mark.skipif(not shutil.which("pwsh"), reason="no PowerShell here")
+def test_powershell_completes(installed: Path) -> None:
+    code = (
+        "portway completion powershell | Out-String | Invoke-Expression;"
+        "(TabExpansion2 'portway config add-a' 20).CompletionMatches.CompletionText"
+    )
+    told = subprocess.run(["pwsh", "-NoProfile", "-Command", code], capture_output=True, text=True)
+    assert told.stdout.split() == ["add-authtoken", "add-api-key"]
