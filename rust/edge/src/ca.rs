@@ -36,6 +36,7 @@ pub enum CaError {
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
+    der: CertificateDer<'static>,
     fingerprint: String,
 }
 
@@ -84,6 +85,7 @@ impl Authority {
         Ok(Self {
             issuer,
             pem,
+            der,
             fingerprint,
         })
     }
@@ -98,7 +100,8 @@ impl Authority {
         &self.fingerprint
     }
 
-    /// A fresh leaf for these names and addresses, with its chain.
+    /// A fresh leaf for these names and addresses, and behind it the CA, which agents that were
+    /// told its fingerprint recognise.
     ///
     /// # Errors
     /// [`CaError::Make`] for a name that no certificate can hold.
@@ -122,7 +125,10 @@ impl Authority {
         let private = PrivateKeyDer::try_from(key.serialize_der())
             .map_err(|reason| rustls::Error::General(reason.to_owned()))?;
         let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&private)?;
-        Ok(CertifiedKey::new(vec![certificate.der().clone()], signer))
+        Ok(CertifiedKey::new(
+            vec![certificate.der().clone(), self.der.clone()],
+            signer,
+        ))
     }
 }
 

@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use portway_wire::Secret;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -54,6 +55,9 @@ use crate::tcp::TcpPorts;
 
 /// How long agents are given to take in that the edge goes away.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Ports of TCP endpoints of the edge inside an agent.
+const EMBEDDED_TCP_PORTS: std::ops::RangeInclusive<u16> = 20_000..=20_999;
 
 /// Why an edge could not start.
 #[derive(Debug, thiserror::Error)]
@@ -223,6 +227,42 @@ impl Edge {
         })
     }
 
+    /// Starts the edge inside an agent: loopback, in memory, one token. Its http and https ports
+    /// are these, or free ones where they are taken.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn embedded(
+        config: EdgeConfig,
+        token: &Secret,
+        http_port: u16,
+        https_port: u16,
+        sockets: Sockets,
+    ) -> Result<Self, StartError> {
+        let local = |port| Some(SocketAddr::from(([127, 0, 0, 1], port)));
+        let free = |port| match std::net::TcpListener::bind(("127.0.0.1", port)) {
+            Ok(_) => local(port),
+            Err(_) => local(0),
+        };
+        let config = EdgeConfig {
+            agent_addr: local(0),
+            http_addr: free(http_port),
+            https_addr: free(https_port),
+            api_addr: None,
+            tcp_ports: config.tcp_ports.or(Some(EMBEDDED_TCP_PORTS)),
+            data_dir: None,
+            embedded: true,
+            tokens: vec![config::Token {
+                token: token.clone(),
+                name: "local".into(),
+                acl: Vec::new(),
+                metadata: String::new(),
+            }],
+            ..config
+        };
+        Self::start(config, sockets, None)
+    }
+
     /// Where agents dial.
     pub fn agent_addr(&self) -> Option<SocketAddr> {
         self.agent_addr
@@ -310,7 +350,7 @@ impl Edge {
 
     /// Ends in order: nothing new, what runs may end within `drain`, agents are told, all is
     /// closed.
-    pub async fn stop(self, drain: Duration) {
+    pub async fn stop(&self, drain: Duration) {
         let core = &self.core;
         core.stage.send_replace(Stage::Draining);
         core.tcp.close_all();
@@ -320,13 +360,20 @@ impl Edge {
         core.agents.close();
         let _ = timeout(GOODBYE, core.agents.wait()).await;
         core.stage.send_replace(Stage::Stopped);
-        drop(self.accepting);
+        for accepting in &self.accepting {
+            accepting.abort();
+        }
     }
 
     /// How long a graceful stop waits, as configured.
     pub fn drain(&self) -> Duration {
         self.core.config.load().limits.drain
     }
+}
+
+/// A token nobody can guess.
+pub fn random_token() -> Secret {
+    Secret::new(naming::random_hex(20))
 }
 
 fn open(

@@ -1,1 +1,41 @@
-//! placeholder
+//! The Python module `portway._core`: one function for each role. Each takes the descriptor of a
+//! plan, runs until it is stopped, and returns the exit code.
+//!
+//! - [`agent`], [`edge`]: the roles, put together from their crates.
+//! - [`plan`]: reading a plan. [`signals`], [`systemd`], [`limits`]: the operating system.
+//! - [`report`]: errors as users see them.
+
+mod agent;
+mod edge;
+mod limits;
+mod plan;
+mod report;
+mod signals;
+mod systemd;
+
+use pyo3::prelude::*;
+
+/// Version of the package.
+#[pyfunction]
+fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+/// Runs the agent of the plan that can be read from `plan_fd`; returns the exit code.
+#[pyfunction]
+fn run_agent(python: Python<'_>, plan_fd: i32) -> u8 {
+    python.detach(|| report::exit_code(agent::run(plan_fd)))
+}
+
+/// Runs the edge of the plan that can be read from `plan_fd`; returns the exit code.
+#[pyfunction]
+fn run_edge(python: Python<'_>, plan_fd: i32) -> u8 {
+    python.detach(|| report::exit_code(edge::run(plan_fd)))
+}
+
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(version, module)?)?;
+    module.add_function(wrap_pyfunction!(run_agent, module)?)?;
+    module.add_function(wrap_pyfunction!(run_edge, module)?)
+}

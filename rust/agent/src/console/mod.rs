@@ -73,6 +73,6 @@ impl Resized {
             return;
         }
         // Elsewhere the next redraw finds the new size.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

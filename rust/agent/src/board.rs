@@ -1,0 +1,277 @@
+//! What is known of a running agent at one moment: its session, its URLs, its traffic. Written by
+//! those who do the work, read by the screen.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::console::{Counts, RequestLine, Status, View};
+
+/// Requests that are remembered for the screen.
+const REQUESTS: usize = 50;
+/// Connections whose length is remembered.
+const LENGTHS: usize = 1000;
+/// Rates are counted in slices of so many seconds, for five minutes.
+const SLICE: u64 = 5;
+const SLICES: usize = 60;
+
+/// Shared by all parts of an agent.
+#[derive(Debug)]
+pub(crate) struct Board {
+    facts: Mutex<Facts>,
+    changed: watch::Sender<()>,
+    started: Instant,
+    /// Whether anybody looks at single requests.
+    watched: bool,
+}
+
+#[derive(Debug, Default)]
+struct Facts {
+    status: Status,
+    banner: Vec<String>,
+    account: Option<String>,
+    region: Option<String>,
+    latency: Option<Duration>,
+    hint: Option<String>,
+    /// Name, public URL, upstream; in the order of the plan.
+    endpoints: Vec<(String, Option<String>, String)>,
+    has_http: bool,
+    total: u64,
+    open: u64,
+    lengths: VecDeque<Duration>,
+    /// Slice number and connections in it.
+    slices: VecDeque<(u64, u32)>,
+    requests: VecDeque<RequestLine>,
+}
+
+// === impl Board ===
+
+impl Board {
+    /// `endpoints`: names and upstreams. `watched`: requests are of interest.
+    pub(crate) fn new(
+        endpoints: Vec<(String, String)>,
+        has_http: bool,
+        watched: bool,
+        hint: Option<String>,
+    ) -> Self {
+        let facts = Facts {
+            endpoints: endpoints
+                .into_iter()
+                .map(|(name, upstream)| (name, None, upstream))
+                .collect(),
+            has_http,
+            hint,
+            ..Facts::default()
+        };
+        Self {
+            facts: Mutex::new(facts),
+            changed: watch::Sender::new(()),
+            started: Instant::now(),
+            watched,
+        }
+    }
+
+    pub(crate) fn watched(&self) -> bool {
+        self.watched
+    }
+
+    /// Tells of every change.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut Facts) -> R) -> R {
+        let result = change(&mut self.facts.lock());
+        self.changed.send_replace(());
+        result
+    }
+
+    pub(crate) fn online(&self, account: &str, plan: &str, region: &str, banner: &str) {
+        self.change(|facts| {
+            facts.status = Status::Online;
+            facts.account = (!account.is_empty()).then(|| {
+                if plan.is_empty() {
+                    account.to_owned()
+                } else {
+                    format!("{account} (Plan: {plan})")
+                }
+            });
+            facts.region = (!region.is_empty()).then(|| region.to_owned());
+            facts.banner = banner.lines().map(str::to_owned).collect();
+        });
+    }
+
+    pub(crate) fn reconnecting(&self, cause: &str) {
+        self.change(|facts| {
+            facts.status =
+                Status::Reconnecting(cause.lines().next().unwrap_or_default().to_owned());
+            facts.latency = None;
+        });
+    }
+
+    pub(crate) fn latency(&self, latency: Duration) {
+        self.change(|facts| facts.latency = Some(latency));
+    }
+
+    /// An endpoint has this URL now, or none any more.
+    pub(crate) fn endpoint(&self, name: &str, url: Option<&str>) {
+        self.change(|facts| {
+            if let Some(entry) = facts.endpoints.iter_mut().find(|entry| entry.0 == name) {
+                entry.1 = url.map(str::to_owned);
+            }
+        });
+    }
+
+    /// Counts a connection until the guard is dropped.
+    pub(crate) fn connected(&self) -> Connected<'_> {
+        let slice = self.started.elapsed().as_secs() / SLICE;
+        self.change(|facts| {
+            facts.total += 1;
+            facts.open += 1;
+            match facts.slices.back_mut() {
+                Some((last, count)) if *last == slice => *count += 1,
+                _ => facts.slices.push_back((slice, 1)),
+            }
+            while facts
+                .slices
+                .front()
+                .is_some_and(|(first, _)| first + (SLICES as u64) < slice)
+            {
+                facts.slices.pop_front();
+            }
+        });
+        Connected {
+            board: self,
+            since: Instant::now(),
+        }
+    }
+
+    /// A request went by; its status is told later, by [`answered`](Self::answered).
+    pub(crate) fn request(&self, method: &str, path: &str) {
+        let now = jiff::ZonedDateTime::now();
+        let line = RequestLine {
+            time: now.strftime("%H:%M:%S%.3f %Z").to_string(),
+            method: method.to_owned(),
+            path: path.to_owned(),
+            status: String::new(),
+        };
+        self.change(|facts| {
+            facts.requests.push_front(line);
+            facts.requests.truncate(REQUESTS);
+        });
+    }
+
+    pub(crate) fn answered(&self, method: &str, path: &str, status: &str) {
+        self.change(|facts| {
+            let line =
+                facts.requests.iter_mut().rev().find(|line| {
+                    line.status.is_empty() && line.method == method && line.path == path
+                });
+            if let Some(line) = line {
+                status.clone_into(&mut line.status);
+            }
+        });
+    }
+
+    /// All of it, as the screen shows it.
+    pub(crate) fn view(&self) -> View {
+        let facts = self.facts.lock();
+        let now = self.started.elapsed().as_secs() / SLICE;
+        let rate = |seconds: u64| {
+            let from = now.saturating_sub(seconds / SLICE);
+            let counted = facts
+                .slices
+                .iter()
+                .filter(|(slice, _)| *slice > from || from == 0);
+            let connections: u32 = counted.map(|(_, count)| count).sum();
+            f64::from(connections) / seconds as f64
+        };
+        let mut lengths: Vec<_> = facts.lengths.iter().copied().collect();
+        lengths.sort_unstable();
+        let quantile = |share: f64| {
+            let index = (lengths.len() as f64 * share) as usize;
+            lengths
+                .get(index.min(lengths.len().saturating_sub(1)))
+                .copied()
+                .unwrap_or_default()
+        };
+        let forwarding = facts
+            .endpoints
+            .iter()
+            .filter_map(|(_, url, upstream)| Some((url.clone()?, upstream.clone())));
+        View {
+            status: facts.status.clone(),
+            banner: facts.banner.clone(),
+            account: facts.account.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            region: facts.region.clone(),
+            latency: facts.latency,
+            web: None,
+            forwarding: forwarding.collect(),
+            hint: facts.hint.clone(),
+            connections: Counts {
+                total: facts.total,
+                open: facts.open,
+                rate_1m: rate(60),
+                rate_5m: rate(300),
+                p50: quantile(0.5),
+                p90: quantile(0.9),
+            },
+            requests: facts
+                .has_http
+                .then(|| facts.requests.iter().cloned().collect()),
+        }
+    }
+}
+
+/// A connection that is counted as open.
+#[derive(Debug)]
+pub(crate) struct Connected<'a> {
+    board: &'a Board,
+    since: Instant,
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        let length = self.since.elapsed();
+        self.board.change(|facts| {
+            facts.open -= 1;
+            facts.lengths.push_back(length);
+            if facts.lengths.len() > LENGTHS {
+                facts.lengths.pop_front();
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_is_seen() {
+        let board = Board::new(vec![("a".into(), "localhost:1".into())], true, true, None);
+        let changes = board.changes();
+        board.online("ann", "Free", "self", "hello\nthere");
+        board.endpoint("a", Some("http://a.test"));
+        let open = board.connected();
+        drop(board.connected());
+        board.request("GET", "/x");
+        board.answered("GET", "/x", "200 OK");
+        let view = board.view();
+        assert!(changes.has_changed().unwrap());
+        assert_eq!(view.account.as_deref(), Some("ann (Plan: Free)"));
+        assert_eq!(
+            view.forwarding,
+            [("http://a.test".to_owned(), "localhost:1".to_owned())]
+        );
+        assert_eq!((view.connections.total, view.connections.open), (2, 1));
+        assert_eq!(view.requests.unwrap()[0].status, "200 OK");
+        drop(open);
+        assert_eq!(board.view().connections.open, 0);
+        board.reconnecting("lost\nmore");
+        assert_eq!(board.view().status, Status::Reconnecting("lost".into()));
+    }
+}

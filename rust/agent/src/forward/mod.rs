@@ -1,0 +1,426 @@
+//! From a stream of the edge to an upstream and back (agent-behaviour §4, §5).
+//!
+//! - [`upstream`]: what visitors are led to, and a connection to it.
+//! - [`file`]: a folder as an upstream.
+//! - [`unreachable`]: the page of an upstream that is down.
+//! - [`tap`]: requests for the screen.
+
+pub(crate) mod file;
+mod tap;
+mod unreachable;
+pub(crate) mod upstream;
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+use parking_lot::Mutex;
+use portway_mux::copy::{Copied, Joint, join};
+use portway_mux::{ErrorCode, Stream};
+use portway_wire::proxied::{Decoder, ProxyHeader};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use self::tap::Tapped;
+use self::unreachable::Page;
+use self::upstream::{Connection, Upstream};
+use crate::board::Board;
+use crate::endpoint::Endpoint;
+
+/// How long the header of a connection may take; it comes in one piece.
+const HEADER: Duration = Duration::from_secs(10);
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// An upstream connection of an http endpoint that carries nothing.
+const IDLE: Duration = Duration::from_hours(2);
+/// `join connections` records a second; beyond, they are counted.
+const JOINS: u64 = 1000;
+/// Between a folder and a screen that shows its requests.
+const FOLDER_PIPE: usize = 64 * 1024;
+/// Bytes of a PROXY header, of either version.
+const PROXY_HEADER: usize = 2048;
+
+/// What all connections of an agent share.
+#[derive(Debug)]
+pub(crate) struct Forwarder {
+    pub(crate) board: Arc<Board>,
+    /// Upstream connections open now, and how many there may be.
+    open: AtomicUsize,
+    most: usize,
+    joins: Mutex<Joins>,
+    refused: AtomicU64,
+    closed: Notify,
+}
+
+#[derive(Debug)]
+struct Joins {
+    second: Instant,
+    logged: u64,
+    suppressed: u64,
+}
+
+// === impl Forwarder ===
+
+impl Forwarder {
+    pub(crate) fn new(board: Arc<Board>, most: usize) -> Self {
+        Self {
+            board,
+            open: AtomicUsize::new(0),
+            most,
+            joins: Mutex::new(Joins {
+                second: Instant::now(),
+                logged: 0,
+                suppressed: 0,
+            }),
+            refused: AtomicU64::new(0),
+            closed: Notify::new(),
+        }
+    }
+
+    /// Resolves when no visitor is served.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let closed = self.closed.notified();
+            if self.open.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            closed.await;
+        }
+    }
+
+    /// Serves a proxied stream, behind its type. `find`: the endpoint of a bind's id.
+    pub(crate) async fn serve(
+        &self,
+        mut stream: Stream,
+        ours: bool,
+        find: impl FnOnce(&str) -> Option<Arc<Endpoint>>,
+    ) {
+        let Ok(Some((header, first))) = timeout(HEADER, read_header(&mut stream)).await else {
+            return;
+        };
+        // Another bind's, or one that is gone: the edge sees a FIN without data.
+        let Some(endpoint) = find(&header.id) else {
+            tracing::debug!(
+                obj = "join",
+                id = header.id,
+                "connection for an endpoint that is not here"
+            );
+            return;
+        };
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.most {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            if self
+                .refused
+                .fetch_add(1, Ordering::Relaxed)
+                .is_power_of_two()
+            {
+                tracing::warn!(
+                    limit = self.most,
+                    err = "too many open connections",
+                    "connection refused"
+                );
+            }
+            return stream.reset(ErrorCode::STREAM_REFUSED);
+        }
+        let counted = self.board.connected();
+        self.forward(stream, header, first, &endpoint, ours).await;
+        drop(counted);
+        self.open.fetch_sub(1, Ordering::Release);
+        self.closed.notify_waiters();
+    }
+
+    async fn forward(
+        &self,
+        stream: Stream,
+        header: ProxyHeader,
+        first: Bytes,
+        endpoint: &Endpoint,
+        ours: bool,
+    ) {
+        let id = random_id();
+        self.joined(&id, endpoint.plan.shown_upstream(), &header.client_addr);
+        let mut stream = Prefixed { first, stream };
+        let started = Instant::now();
+        if let Upstream::Folder(root) = &endpoint.upstream {
+            let mut stream = stream;
+            if endpoint.plan.proxy_protocol != 0 && take_proxy_header(&mut stream).await.is_err() {
+                return;
+            }
+            return self.serve_folder(stream, root.clone()).await;
+        }
+        // A PROXY header stays in front of TLS, whoever ends or begins it.
+        let needs_header =
+            endpoint.visitors_tls.is_some() || matches!(endpoint.upstream, Upstream::Tls { .. });
+        let mut proxy_header = Bytes::new();
+        if endpoint.plan.proxy_protocol != 0 && needs_header {
+            match timeout(HEADER, take_proxy_header(&mut stream)).await {
+                Ok(Ok(header)) => proxy_header = header,
+                _ => return,
+            }
+        }
+        let connected = match endpoint.upstream.connect(&proxy_header).await {
+            Ok(connected) => connected,
+            Err(unreachable) => {
+                let shown = endpoint.plan.shown_upstream();
+                tracing::warn!(
+                    id,
+                    privaddr = shown,
+                    err = unreachable.0,
+                    "failed to open private leg"
+                );
+                return self.failed(stream, endpoint, unreachable.0, ours).await;
+            }
+        };
+        let copied = self.copy(stream, connected, endpoint, proxy_header).await;
+        tracing::debug!(
+            obj = "join",
+            id,
+            r#in = copied.received,
+            out = copied.sent,
+            dur = ?started.elapsed(),
+            err = copied.error.map_or_else(|| "nil".into(), |error| error.to_string()),
+            "closed connections"
+        );
+    }
+
+    /// A stream that breaks concerns its visitor alone, so errors are not told.
+    async fn serve_folder(&self, stream: Prefixed, root: Arc<file::FileRoot>) {
+        if !self.board.watched() {
+            let _ = file::serve(stream, root).await;
+            return;
+        }
+        let (inner, outer) = tokio::io::duplex(FOLDER_PIPE);
+        let mut tapped = Tapped::new(inner, self.board.clone());
+        let served = file::serve(outer, root);
+        let carried = async move {
+            if tapped.write_all(&stream.first).await.is_ok() {
+                let joint = Joint {
+                    half_close: false,
+                    idle: None,
+                };
+                join(tapped, stream.stream, joint).await;
+            }
+        };
+        let _ = tokio::join!(served, carried);
+    }
+
+    async fn copy(
+        &self,
+        stream: Prefixed,
+        mut upstream: Connection,
+        endpoint: &Endpoint,
+        proxy_header: Bytes,
+    ) -> Copied {
+        if let Some(config) = &endpoint.visitors_tls {
+            return self
+                .end_tls(stream, upstream, config.clone(), proxy_header)
+                .await;
+        }
+        let Prefixed { first, stream } = stream;
+        let http = endpoint.is_http();
+        let joint = Joint {
+            half_close: !http,
+            idle: http.then_some(IDLE),
+        };
+        if http && self.board.watched() && !endpoint.is_http2() {
+            let mut tapped = Tapped::new(upstream, self.board.clone());
+            return match tapped.write_all(&first).await {
+                Ok(()) => join(tapped, stream, joint).await,
+                Err(error) => failed_copy(error),
+            };
+        }
+        if !first.is_empty()
+            && let Err(error) = upstream.write_all(&first).await
+        {
+            return failed_copy(error);
+        }
+        join(upstream, stream, joint).await
+    }
+
+    /// Visitors' TLS ends here; the upstream gets what was in it.
+    async fn end_tls(
+        &self,
+        stream: Prefixed,
+        mut upstream: Connection,
+        config: Arc<rustls::ServerConfig>,
+        proxy_header: Bytes,
+    ) -> Copied {
+        let accepted = timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await;
+        let mut tls = match accepted {
+            Ok(Ok(tls)) => tls,
+            Ok(Err(error)) => {
+                tracing::debug!(obj = "join", err = %error, "TLS handshake with a visitor failed");
+                return failed_copy(error);
+            }
+            Err(_) => return failed_copy(io::ErrorKind::TimedOut.into()),
+        };
+        // Where the upstream has TLS of its own the header went in front of that already.
+        let in_clear = matches!(upstream, Connection::Tls(_));
+        if !in_clear && let Err(error) = upstream.write_all(&proxy_header).await {
+            return failed_copy(error);
+        }
+        match tokio::io::copy_bidirectional(&mut tls, &mut upstream).await {
+            Ok((received, sent)) => Copied {
+                sent,
+                received,
+                error: None,
+            },
+            Err(error) => failed_copy(error),
+        }
+    }
+
+    async fn failed(&self, mut stream: Prefixed, endpoint: &Endpoint, cause: String, ours: bool) {
+        if !endpoint.is_http() {
+            return;
+        }
+        let in_front =
+            endpoint.plan.proxy_protocol != 0 && !matches!(endpoint.upstream, Upstream::Tls { .. });
+        if in_front && take_proxy_header(&mut stream).await.is_err() {
+            return;
+        }
+        let page = Page {
+            upstream: endpoint.plan.shown_upstream().to_owned(),
+            cause,
+            board: self.board.watched().then(|| self.board.clone()),
+            token: ours.then(|| endpoint.token()).flatten(),
+        };
+        unreachable::serve(stream, page, endpoint.is_http2()).await;
+    }
+
+    fn joined(&self, id: &str, upstream: &str, visitor: &str) {
+        let mut joins = self.joins.lock();
+        if joins.second.elapsed() >= Duration::from_secs(1) {
+            if joins.suppressed > 0 {
+                tracing::info!(
+                    obj = "join",
+                    suppressed = joins.suppressed,
+                    "join connections"
+                );
+            }
+            *joins = Joins {
+                second: Instant::now(),
+                logged: 0,
+                suppressed: 0,
+            };
+        }
+        if joins.logged < JOINS {
+            joins.logged += 1;
+            drop(joins);
+            tracing::info!(
+                obj = "join",
+                id,
+                l = upstream,
+                r = visitor,
+                "join connections"
+            );
+        } else {
+            joins.suppressed += 1;
+        }
+    }
+}
+
+/// A stream of whose bytes some were read with its header.
+pub(crate) struct Prefixed {
+    first: Bytes,
+    stream: Stream,
+}
+
+impl AsyncRead for Prefixed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.first.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let length = self.first.len().min(buf.remaining());
+        buf.put_slice(&self.first[..length]);
+        self.first.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Prefixed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+async fn read_header(stream: &mut Stream) -> Option<(ProxyHeader, Bytes)> {
+    let mut decoder = Decoder::new();
+    while let Ok(Some(chunk)) = stream.read_chunk().await {
+        match decoder.push(&chunk) {
+            Ok(Some(found)) => return Some(found),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(obj = "join", err = %error, "connection dropped");
+                return None;
+            }
+        }
+    }
+    None
+}
+
+/// Takes the PROXY header that the edge has written off the front of a stream.
+async fn take_proxy_header(stream: &mut Prefixed) -> io::Result<Bytes> {
+    let mut bytes = BytesMut::from(&stream.first[..]);
+    loop {
+        if let Some(length) = proxy_header_length(&bytes) {
+            if bytes.len() >= length {
+                let header = bytes.split_to(length).freeze();
+                stream.first = bytes.freeze();
+                return Ok(header);
+            }
+        } else if bytes.len() > PROXY_HEADER {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        match stream.stream.read_chunk().await? {
+            Some(chunk) => bytes.extend_from_slice(&chunk),
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+/// Its length, once that can be told.
+fn proxy_header_length(bytes: &[u8]) -> Option<usize> {
+    const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+    if bytes.starts_with(SIGNATURE) {
+        let length = bytes.get(14..16)?;
+        return Some(16 + usize::from(u16::from_be_bytes([length[0], length[1]])));
+    }
+    let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
+    bytes.starts_with(b"PROXY ").then_some(end + 2)
+}
+
+fn failed_copy(error: io::Error) -> Copied {
+    Copied {
+        sent: 0,
+        received: 0,
+        error: Some(error),
+    }
+}
+
+/// Twelve hex digits for the log.
+fn random_id() -> String {
+    format!("{:012x}", RandomState::new().build_hasher().finish() >> 16)
+}

@@ -1,0 +1,155 @@
+//! What visitors of an http endpoint get when its upstream cannot be reached (agent-behaviour §5):
+//! 502, with which upstream and why.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use portway_wire::Code;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::board::Board;
+
+/// How long the head of the request may take.
+const HEAD: std::time::Duration = std::time::Duration::from_secs(10);
+/// An edge of ours shows its own page instead; the token proves that no upstream wrote this.
+const AGENT_ERROR: &str = "portway-agent-error";
+
+/// The page of one failure.
+pub(crate) struct Page {
+    pub(crate) upstream: String,
+    pub(crate) cause: String,
+    /// Who looks at requests.
+    pub(crate) board: Option<Arc<Board>>,
+    /// The bind's token, where the edge is ours.
+    pub(crate) token: Option<String>,
+}
+
+/// Answers the request that is in `stream`, and closes it.
+pub(crate) async fn serve<S>(stream: S, page: Page, http2: bool)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let page = Arc::new(page);
+    let service = service_fn(move |request: Request<Incoming>| {
+        if let Some(board) = &page.board {
+            board.request(request.method().as_str(), request.uri().path());
+            board.answered(
+                request.method().as_str(),
+                request.uri().path(),
+                "502 Bad Gateway",
+            );
+        }
+        let response = page.response(request.headers());
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let io = TokioIo::new(stream);
+    // Whoever went away meanwhile needs no page.
+    if http2 {
+        let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let _ = builder.serve_connection(io, service).await;
+    } else {
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .keep_alive(false);
+        let _ = builder.serve_connection(io, service).await;
+    }
+}
+
+// === impl Page ===
+
+impl Page {
+    fn message(&self) -> String {
+        format!(
+            "The agent cannot reach the upstream {}: {}.",
+            self.upstream, self.cause
+        )
+    }
+
+    fn response(&self, request: &HeaderMap) -> Response<Full<Bytes>> {
+        let has = |name, part: &str| {
+            let value: Option<&HeaderValue> = request.get(name);
+            value
+                .and_then(|value| value.to_str().ok())
+                .is_some_and(|value| value.contains(part))
+        };
+        let browser = has(header::ACCEPT, "text/html") && has(header::USER_AGENT, "Mozilla/");
+        let (message, code) = (self.message(), Code::UPSTREAM_UNREACHABLE);
+        let (kind, body) = if browser {
+            let shown = message
+                .replace('&', "&amp;")
+                .replace('<', "&lt;")
+                .replace('>', "&gt;");
+            let page = format!(
+                "<!doctype html><meta charset=\"utf-8\"><title>502 Bad Gateway</title><h1>502 Bad Gateway</h1><p>{shown}<p>{code}\n"
+            );
+            ("text/html; charset=utf-8", page)
+        } else {
+            (
+                "text/plain; charset=utf-8",
+                format!("{message}\r\n\r\n{code}\r\n"),
+            )
+        };
+        let mut response = Response::new(Full::new(Bytes::from(body)));
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        if let Some(token) = &self.token
+            && let Ok(value) = HeaderValue::from_str(&format!("{code} {token} {}", plain(&message)))
+        {
+            headers.insert(AGENT_ERROR, value);
+        }
+        response
+    }
+}
+
+/// What a header can hold.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|letter| {
+            if letter.is_ascii() && !letter.is_ascii_control() {
+                letter
+            } else {
+                '?'
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_says_which_upstream_and_why() {
+        let page = Page {
+            upstream: "http://localhost:1".into(),
+            cause: "connection refused".into(),
+            board: None,
+            token: Some("t0k".into()),
+        };
+        let response = page.response(&HeaderMap::new());
+        assert_eq!(response.status(), 502);
+        assert_eq!(
+            response.headers()["portway-agent-error"],
+            "ERR_NGROK_8012 t0k The agent cannot reach the upstream http://localhost:1: connection refused."
+        );
+        let hosted = Page {
+            token: None,
+            ..page
+        };
+        assert!(
+            !hosted
+                .response(&HeaderMap::new())
+                .headers()
+                .contains_key("portway-agent-error")
+        );
+    }
+}

@@ -1,0 +1,274 @@
+//! What an agent is told (ARCHITECTURE: the plan). Python has read and checked it; a key that is
+//! not known here is refused.
+
+use std::time::Duration;
+
+use portway_wire::{Opts, Secret};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    pub version: u32,
+    /// `http`, `tcp`, `tls` or `start`.
+    pub command: String,
+    /// The name the program was started by.
+    #[serde(default = "default_name")]
+    pub cmdline_name: String,
+    /// Nothing: the edge inside this process.
+    #[serde(default)]
+    pub edge: Option<EdgeAddress>,
+    /// Configuration of the edge inside; read by who starts it.
+    #[serde(default)]
+    pub embedded: Option<Value>,
+    #[serde(default)]
+    pub authtoken: Secret,
+    /// Of the session.
+    #[serde(default)]
+    pub metadata: String,
+    #[serde(
+        default = "ten_seconds",
+        rename = "connect_timeout_ms",
+        deserialize_with = "millis"
+    )]
+    pub connect_timeout: Duration,
+    #[serde(
+        default = "ten_seconds",
+        rename = "heartbeat_interval_ms",
+        deserialize_with = "millis"
+    )]
+    pub heartbeat_interval: Duration,
+    #[serde(
+        default = "fifteen_seconds",
+        rename = "heartbeat_tolerance_ms",
+        deserialize_with = "millis"
+    )]
+    pub heartbeat_tolerance: Duration,
+    #[serde(default)]
+    pub log: Log,
+    #[serde(default)]
+    pub console: Console,
+    /// One line on stdout for each URL.
+    #[serde(default)]
+    pub announce: bool,
+    #[serde(default = "yes")]
+    pub remote_management: bool,
+    #[serde(default)]
+    pub service: bool,
+    /// What was noted before logging began.
+    #[serde(default)]
+    pub records: Vec<Note>,
+    #[serde(default)]
+    pub endpoints: Vec<EndpointPlan>,
+}
+
+/// Where the edge is and how it is trusted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EdgeAddress {
+    /// `host:port`, tried in order.
+    pub addrs: Vec<String>,
+    #[serde(default)]
+    pub cas: Cas,
+}
+
+/// Whose certificates an edge may show.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    tag = "kind",
+    content = "value",
+    rename_all = "lowercase"
+)]
+pub enum Cas {
+    /// The public roots that come with the agent.
+    #[default]
+    Trusted,
+    /// The operating system's.
+    Host,
+    /// A PEM file, read again at each connect.
+    File(String),
+    /// SHA-256 of the CA's certificate, hex.
+    Pin(String),
+    /// PEM text.
+    Pem(String),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `stdout`, `stderr`, `false` or a path.
+    pub target: String,
+    pub level: String,
+    pub format: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Console {
+    pub show: bool,
+    pub color: bool,
+    /// `black` or `transparent`.
+    pub background: String,
+}
+
+/// A log record that is to be written first.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Note {
+    pub lvl: String,
+    pub msg: String,
+    #[serde(default)]
+    pub fields: Map<String, Value>,
+}
+
+/// One endpoint that is wanted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointPlan {
+    pub name: String,
+    /// `http`, `https`, `tcp` or `tls`.
+    pub proto: String,
+    /// As asked for; may be empty.
+    #[serde(default)]
+    pub url: String,
+    /// Normalised: `http://localhost:8080`, `localhost:22`, `tls://…`, `unix:…`, `file://…`.
+    pub upstream: String,
+    /// The upstream as logs and screens show it.
+    #[serde(default)]
+    pub addr: String,
+    #[serde(default)]
+    pub metadata: String,
+    #[serde(default)]
+    pub description: String,
+    #[serde(default)]
+    pub bindings: Vec<String>,
+    #[serde(default)]
+    pub pooling_enabled: bool,
+    #[serde(default = "yes")]
+    pub inspect: bool,
+    /// The text of a document; empty for none.
+    #[serde(default)]
+    pub traffic_policy: String,
+    #[serde(default)]
+    pub upstream_protocol: String,
+    /// 0, 1 or 2.
+    #[serde(default)]
+    pub proxy_protocol: u8,
+    #[serde(default)]
+    pub tls_verify: bool,
+    /// PEM text.
+    #[serde(default)]
+    pub tls_verify_cas: Option<String>,
+    #[serde(default)]
+    pub agent_tls: Option<AgentTls>,
+    /// Whether a folder without an index page shows what is in it.
+    #[serde(default)]
+    pub listing: bool,
+    /// Older options, as the wire spells them.
+    #[serde(default)]
+    pub opts: Map<String, Value>,
+}
+
+/// The agent ends TLS itself. All PEM.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentTls {
+    pub cert: String,
+    pub key: Secret,
+    #[serde(default)]
+    pub client_cas: Option<String>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            target: "false".into(),
+            level: "info".into(),
+            format: "term".into(),
+        }
+    }
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self {
+            show: false,
+            color: true,
+            background: "black".into(),
+        }
+    }
+}
+
+// === impl EndpointPlan ===
+
+impl EndpointPlan {
+    /// The upstream as it is shown.
+    pub fn shown_upstream(&self) -> &str {
+        if self.addr.is_empty() {
+            &self.upstream
+        } else {
+            &self.addr
+        }
+    }
+
+    /// The options of the first bind. Later ones repeat what the edge answered.
+    pub fn bind_opts(&self) -> Opts {
+        let mut opts = self.opts.clone();
+        let mut set = |key: &str, value: Value| {
+            opts.entry(key).or_insert(value);
+        };
+        set("URL", self.url.as_str().into());
+        set("ProxyProto", self.proxy_protocol.into());
+        set("TrafficPolicy", self.traffic_policy.as_str().into());
+        Opts::new(opts)
+    }
+}
+
+fn default_name() -> String {
+    "portway".into()
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
+}
+
+fn fifteen_seconds() -> Duration {
+    Duration::from_secs(15)
+}
+
+fn millis<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+    u64::deserialize(input).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_read_and_unknown_keys_are_refused() {
+        let plan: Plan = serde_json::from_str(
+            r#"{"version": 1, "command": "http", "edge": {"addrs": ["h:1"], "cas": {"kind": "pin", "value": "aa"}},
+                "connect_timeout_ms": 2500,
+                "endpoints": [{"name": "a", "proto": "https", "url": "", "upstream": "http://localhost:1", "opts": {"Compression": {}}}]}"#,
+        )
+        .unwrap();
+        assert_eq!(plan.connect_timeout, Duration::from_millis(2500));
+        let opts = plan.endpoints[0].bind_opts();
+        assert!(opts.http().unwrap().compression);
+        let trusted: Plan = serde_json::from_str(
+            r#"{"version":1,"command":"start","edge":{"addrs":[],"cas":{"kind":"trusted"}}}"#,
+        )
+        .unwrap();
+        assert!(matches!(trusted.edge.unwrap().cas, Cas::Trusted));
+        assert!(
+            serde_json::from_str::<Plan>(r#"{"version": 1, "command": "http", "edgy": null}"#)
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,358 @@
+//! The life of an agent (agent-behaviour §1): connect, serve, reconnect, and an end in order.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use portway_wire::{Reaction, Refusal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::backoff::{self, Backoff};
+use crate::board::Board;
+use crate::console::{self, Background};
+use crate::endpoint::Endpoint;
+use crate::forward::Forwarder;
+use crate::plan::{EdgeAddress, Plan};
+use crate::session::{Agent, Live, Request, SessionError};
+
+/// A session that lived so long was a good one.
+const GOOD: Duration = Duration::from_secs(10);
+/// At the end: for unbinding, and for visitors that are still served.
+const UNBIND: Duration = Duration::from_secs(1);
+const VISITORS: Duration = Duration::from_secs(5);
+/// File descriptors that are not for upstreams.
+const SPARE_FILES: usize = 64;
+/// While attempts fail at the longest delay, the same cause is told this often.
+const REPEAT: Duration = Duration::from_mins(1);
+
+/// What keeps an agent from going on; the text is for the user.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct AgentError(pub String);
+
+/// What others want to know of a running agent.
+pub trait Hooks: Send + Sync {
+    /// An endpoint got its URL for the first time.
+    fn endpoint_up(&self, url: &str, upstream: &str);
+    /// All wanted endpoints are bound.
+    fn ready(&self);
+    /// The end has begun.
+    fn stopping(&self);
+}
+
+/// How far a stop is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    #[default]
+    No,
+    /// Endpoints and session are closed, visitors are waited for.
+    Graceful,
+    Now,
+}
+
+/// Runs an agent until it is stopped. `edge`: where it connects. `hint`: a line for the screen.
+///
+/// # Errors
+/// [`AgentError`] for what no further attempt can mend.
+pub async fn run(
+    plan: Plan,
+    edge: EdgeAddress,
+    hint: Option<String>,
+    open_files: usize,
+    mut stop: watch::Receiver<Stop>,
+    hooks: &dyn Hooks,
+) -> Result<(), AgentError> {
+    let mut endpoints = Vec::new();
+    for endpoint in &plan.endpoints {
+        let prepared =
+            Endpoint::new(endpoint.clone()).map_err(|error| AgentError(error.to_string()))?;
+        endpoints.push(Arc::new(prepared));
+    }
+    let console = plan.console.clone();
+    let shown = endpoints.iter().map(|endpoint| {
+        (
+            endpoint.plan.name.clone(),
+            endpoint.plan.shown_upstream().to_owned(),
+        )
+    });
+    let has_http = endpoints.iter().any(|endpoint| endpoint.is_http());
+    let board = Arc::new(Board::new(shown.collect(), has_http, console.show, hint));
+    let most = open_files.saturating_sub(SPARE_FILES).max(16);
+    let forwarder = Arc::new(Forwarder::new(board.clone(), most));
+    let (sender, requests) = mpsc::channel(16);
+    let alone = plan.command != "start";
+    let agent = Arc::new(Agent::new(
+        plan,
+        edge,
+        board.clone(),
+        endpoints,
+        forwarder,
+        sender,
+    ));
+    let life = Life {
+        agent,
+        hooks,
+        requests,
+        left: AtomicUsize::new(usize::MAX),
+        alone,
+    };
+    let screen = async {
+        if console.show {
+            let background = match console.background.as_str() {
+                _ if !console.color => Background::None,
+                "transparent" => Background::Transparent,
+                _ => Background::Black,
+            };
+            // Without a screen the agent goes on all the same.
+            let _ = console::show(background, || board.view(), board.changes()).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        ended = life.live(&mut stop) => ended,
+        () = screen => Ok(()),
+    }
+}
+
+struct Life<'a> {
+    agent: Arc<Agent>,
+    hooks: &'a dyn Hooks,
+    requests: mpsc::Receiver<Request>,
+    /// Endpoints that are still wanted, once they have been bound.
+    left: AtomicUsize,
+    /// Nothing is left to do without an endpoint.
+    alone: bool,
+}
+
+/// Why a session is not served any more.
+enum End {
+    Lost(String),
+    Stopped,
+    Fatal(String),
+}
+
+// === impl Life ===
+
+impl Life<'_> {
+    async fn live(mut self, stop: &mut watch::Receiver<Stop>) -> Result<(), AgentError> {
+        let mut backoff = Backoff::connecting();
+        let mut first = true;
+        let mut told: Option<(Instant, String)> = None;
+        loop {
+            let attempt = tokio::select! {
+                attempt = self.agent.connect(first) => attempt,
+                () = wanted(stop, Stop::Graceful) => {
+                    self.stopped();
+                    return Ok(());
+                }
+            };
+            let delay = match attempt {
+                Ok(mut live) => {
+                    told = None;
+                    if first {
+                        self.up();
+                    }
+                    first = false;
+                    let since = Instant::now();
+                    match self.serve(&mut live, stop).await {
+                        End::Stopped => {
+                            self.end(&mut live, stop).await;
+                            return Ok(());
+                        }
+                        End::Fatal(text) => {
+                            live.close().await;
+                            return self.failed(&text);
+                        }
+                        End::Lost(cause) => {
+                            tracing::error!(
+                                obj = "tunnels.session",
+                                err = cause,
+                                "session closed, starting reconnect loop"
+                            );
+                            self.agent.board.reconnecting(&cause);
+                            if since.elapsed() >= GOOD {
+                                backoff.reset();
+                            }
+                            backoff.next()
+                        }
+                    }
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    let repeated = told
+                        .as_ref()
+                        .is_some_and(|(when, earlier)| *earlier == text && when.elapsed() < REPEAT);
+                    if !(backoff.at_longest() && repeated) {
+                        if matches!(error, SessionError::Refused(_)) {
+                            tracing::error!(obj = "tunnels.session", err = text, "failed to auth");
+                        }
+                        if !matches!(error, SessionError::Bind { .. }) {
+                            tracing::error!(
+                                obj = "tunnels.session",
+                                err = text,
+                                "failed to reconnect session"
+                            );
+                        }
+                        told = Some((Instant::now(), text.clone()));
+                    }
+                    let reaction = reaction(&error, first);
+                    if reaction == Reaction::Fatal {
+                        return self.failed(&text);
+                    }
+                    self.agent.board.reconnecting(&text);
+                    match reaction {
+                        Reaction::ForgetIdentity => Duration::ZERO,
+                        Reaction::RetrySoon => backoff::soon(),
+                        Reaction::FatalFirst => backoff::refused(),
+                        Reaction::Retry | Reaction::Fatal => backoff.next(),
+                    }
+                }
+            };
+            tokio::select! {
+                () = sleep(delay) => {}
+                () = wanted(stop, Stop::Graceful) => {
+                    self.stopped();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Everything is bound for the first time.
+    fn up(&self) {
+        self.left
+            .store(self.agent.endpoints.len(), Ordering::Relaxed);
+        for endpoint in &self.agent.endpoints {
+            if let Some(bound) = endpoint.bound() {
+                self.hooks
+                    .endpoint_up(&bound.url, endpoint.plan.shown_upstream());
+            }
+        }
+        self.hooks.ready();
+    }
+
+    async fn serve(&mut self, live: &mut Live, stop: &mut watch::Receiver<Stop>) -> End {
+        let retries = std::mem::take(&mut live.refused);
+        let agent = self.agent.clone();
+        let mux = live.mux.clone();
+        let rebinding = async {
+            let all = retries
+                .into_iter()
+                .map(|(endpoint, refusal)| rebind(&agent, &mux, endpoint, refusal));
+            futures_util::future::join_all(all).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::pin!(rebinding);
+        loop {
+            tokio::select! {
+                cause = live.over() => return End::Lost(cause),
+                () = wanted(stop, Stop::Graceful) => return End::Stopped,
+                () = &mut rebinding => {}
+                Some(request) = self.requests.recv() => match request {
+                    Request::Stop => return End::Stopped,
+                    Request::Ended { name, reason } => {
+                        let left = self.left.fetch_sub(1, Ordering::Relaxed) - 1;
+                        if self.alone && left == 0 {
+                            return End::Fatal(format!("the edge has ended the endpoint {name}: {reason}"));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The end in order: unbind, let visitors finish, GOAWAY.
+    async fn end(&self, live: &mut Live, stop: &mut watch::Receiver<Stop>) {
+        self.hooks.stopping();
+        if *stop.borrow() == Stop::Graceful {
+            tracing::info!(obj = "app", from = "signal", "received stop request");
+        }
+        tracing::info!(obj = "tunnels.session", err = "nil", "session closing");
+        let agent = &self.agent;
+        let orderly = async {
+            let _ = timeout(UNBIND, agent.unbind_all(&live.mux)).await;
+            // Streams that the edge keeps for its visitors carry nothing now; it ends them.
+            agent.visitors.close();
+            let _ = timeout(VISITORS, visitors_gone(agent)).await;
+        };
+        tokio::select! {
+            () = orderly => {}
+            () = wanted(stop, Stop::Now) => {}
+        }
+        live.close().await;
+        tracing::info!(obj = "controller", "all component stopped");
+    }
+
+    fn stopped(&self) {
+        self.hooks.stopping();
+        tracing::info!(obj = "app", from = "signal", "received stop request");
+        tracing::info!(obj = "controller", "all component stopped");
+    }
+
+    fn failed(&self, text: &str) -> Result<(), AgentError> {
+        self.hooks.stopping();
+        tracing::error!(obj = "tunnels.session", err = text, "session closing");
+        tracing::info!(
+            obj = "tunnels.session",
+            err = "reconnecting session closed",
+            "accept failed"
+        );
+        tracing::info!(obj = "tunnels.session", "no more state changes");
+        tracing::info!(obj = "app", from = "app", "received stop request");
+        tracing::error!(obj = "app", err = text, "terminating with error");
+        tracing::error!(crit = true, err = text, "command failed");
+        Err(AgentError(text.to_owned()))
+    }
+}
+
+/// Tries an endpoint again that the edge refused after a reconnect, where that may help.
+async fn rebind(
+    agent: &Arc<Agent>,
+    mux: &portway_mux::Session,
+    endpoint: Arc<Endpoint>,
+    refusal: Refusal,
+) {
+    let mut backoff = Backoff::binding();
+    let mut refusal = refusal;
+    while matches!(refusal.code.0, 334 | 128 | 741) {
+        sleep(backoff.next()).await;
+        match agent.bind(mux, &endpoint).await {
+            Ok(bound) => return agent.started(&endpoint, &bound, true),
+            Err(SessionError::Bind { refusal: again, .. }) => refusal = again,
+            Err(_) => return,
+        }
+    }
+}
+
+/// No connection of a visitor is served any more.
+async fn visitors_gone(agent: &Agent) {
+    agent.forwarder.idle().await;
+}
+
+fn reaction(error: &SessionError, first: bool) -> Reaction {
+    match error {
+        SessionError::Refused(refusal) => match refusal.code.reaction() {
+            Reaction::FatalFirst if first => Reaction::Fatal,
+            other => other,
+        },
+        SessionError::Bind { refusal, .. } => match refusal.code.reaction() {
+            Reaction::Retry | Reaction::RetrySoon => refusal.code.reaction(),
+            _ => Reaction::Fatal,
+        },
+        SessionError::Trust(_) if first => Reaction::Fatal,
+        SessionError::Dial(crate::dial::DialError::Address(_)) => Reaction::Fatal,
+        _ => Reaction::Retry,
+    }
+}
+
+fn wanted(stop: &watch::Receiver<Stop>, at_least: Stop) -> impl Future<Output = ()> + use<> {
+    let mut stop = stop.clone();
+    async move {
+        // Whoever could ask for a stop is gone: then nobody will.
+        if stop.wait_for(|stop| *stop >= at_least).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

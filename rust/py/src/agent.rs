@@ -1,0 +1,119 @@
+//! The agent's process: its plan, its runtime, and the edge inside it where no other is wanted.
+
+use std::io::Write;
+
+use portway_agent::plan::{Cas, EdgeAddress, Plan};
+use portway_agent::{Hooks, Stop};
+use portway_edge::{Edge, EdgeConfig, Sockets};
+use tokio::runtime::Builder;
+
+use crate::report::Fatal;
+use crate::{limits, plan, signals, systemd};
+
+/// Threads of an agent: more than one core is seldom worth the memory.
+const THREADS: usize = 2;
+/// Ports of the edge inside, where they are free.
+const HTTP_PORT: u16 = 4080;
+const HTTPS_PORT: u16 = 4443;
+
+/// On the screen, while URLs work here only.
+const HINT: &str = "These URLs work on this machine only. To go public, run `portway edge` on a server and join it.";
+
+/// Runs the agent of a plan.
+///
+/// # Errors
+/// What the user is told.
+pub(crate) fn run(descriptor: i32) -> Result<(), Fatal> {
+    let plan: Plan = plan::read(descriptor)?;
+    plan::start_logging(&plan.log, &plan.records)?;
+    let open_files = limits::raise_open_files();
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(THREADS);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("portway")
+        .enable_all()
+        .build()
+        .map_err(|error| Fatal(format!("cannot start: {error}")))?;
+    let result = runtime.block_on(agent(plan, open_files));
+    // A name that is still being resolved must not hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
+async fn agent(mut plan: Plan, open_files: usize) -> Result<(), Fatal> {
+    let stop =
+        signals::stops(true).map_err(|error| Fatal(format!("cannot follow signals: {error}")))?;
+    let hooks = Outside {
+        announce: plan.announce,
+    };
+    let (embedded, address, hint) = if let Some(address) = plan.edge.take() {
+        (None, address, None)
+    } else {
+        let (edge, address) = embed(&mut plan)?;
+        (Some(edge), address, Some(HINT.to_owned()))
+    };
+    let ended = portway_agent::run(plan, address, hint, open_files, stop.clone(), &hooks).await;
+    if let Some(edge) = embedded {
+        let drain = if *stop.borrow() == Stop::Now {
+            std::time::Duration::ZERO
+        } else {
+            edge.drain().min(std::time::Duration::from_millis(200))
+        };
+        edge.stop(drain).await;
+    }
+    ended.map_err(|error| Fatal(error.0))
+}
+
+/// Starts the edge inside: loopback only, a fresh CA and token in memory.
+fn embed(plan: &mut Plan) -> Result<(Edge, EdgeAddress), Fatal> {
+    let config = plan
+        .embedded
+        .clone()
+        .unwrap_or_else(|| serde_json::json!({"embedded": true}));
+    let config: EdgeConfig = serde_json::from_value(config).map_err(|error| {
+        Fatal(format!(
+            "the plan of the embedded edge does not fit: {error}"
+        ))
+    })?;
+    let token = portway_edge::random_token();
+    let edge = Edge::embedded(config, &token, HTTP_PORT, HTTPS_PORT, Sockets::default())
+        .map_err(|error| Fatal(error.to_string()))?;
+    let address = edge
+        .agent_addr()
+        .ok_or_else(|| Fatal("the embedded edge listens for no agents".into()))?;
+    let ca = edge.ca_pem().to_owned();
+    plan.authtoken = token;
+    // That the edge is inside decides on remote management; its configuration is done with.
+    plan.embedded = Some(serde_json::Value::Null);
+    let address = EdgeAddress {
+        addrs: vec![address.to_string()],
+        cas: Cas::Pem(ca),
+    };
+    Ok((edge, address))
+}
+
+/// What the agent tells the world outside.
+struct Outside {
+    announce: bool,
+}
+
+impl Hooks for Outside {
+    fn endpoint_up(&self, url: &str, upstream: &str) {
+        if self.announce {
+            let line = format!("Forwarding {url} -> {upstream}\n");
+            // Nobody has to read it.
+            let mut out = std::io::stdout().lock();
+            let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+        }
+    }
+
+    fn ready(&self) {
+        systemd::notify("READY=1");
+    }
+
+    fn stopping(&self) {
+        systemd::notify("STOPPING=1");
+    }
+}

@@ -1,0 +1,261 @@
+//! The edge's process: its plan, its runtime, reload, and a stop in order.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portway_agent::Stop;
+use portway_agent::plan::{Log, Note};
+use portway_edge::{Edge, EdgeConfig};
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
+use tokio::runtime::Builder;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::report::Fatal;
+use crate::{limits, plan, signals, systemd};
+
+/// How long reading the configuration anew may take.
+const RELOAD: Duration = Duration::from_secs(30);
+/// The socket in the data directory over which `portway edge reload` asks for it.
+#[cfg(unix)]
+const CONTROL: &str = "control.sock";
+
+/// What an edge is told (ARCHITECTURE: the plan).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EdgePlan {
+    #[serde(rename = "version")]
+    _version: u32,
+    #[serde(rename = "command")]
+    _command: String,
+    edge: EdgeConfig,
+    #[serde(default)]
+    log: Log,
+    #[serde(default)]
+    records: Vec<Note>,
+    #[serde(default)]
+    reload: Option<Reload>,
+}
+
+/// The command that makes this plan anew.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reload {
+    argv: Vec<String>,
+    /// What it reads on its standard input.
+    #[serde(default)]
+    stdin: String,
+}
+
+/// Runs the edge of a plan.
+///
+/// # Errors
+/// What the user is told.
+pub(crate) fn run(descriptor: i32) -> Result<(), Fatal> {
+    let plan: EdgePlan = plan::read(descriptor)?;
+    plan::start_logging(&plan.log, &plan.records)?;
+    limits::raise_open_files();
+    let mut builder = Builder::new_multi_thread();
+    if let Some(threads) = plan.edge.threads {
+        builder.worker_threads(threads.clamp(1, 256));
+    }
+    let runtime = builder
+        .thread_name("portway-edge")
+        .enable_all()
+        .build()
+        .map_err(|error| Fatal(format!("cannot start: {error}")))?;
+    let result = runtime.block_on(edge(plan));
+    runtime.shutdown_background();
+    result
+}
+
+async fn edge(plan: EdgePlan) -> Result<(), Fatal> {
+    let mut stop =
+        signals::stops(false).map_err(|error| Fatal(format!("cannot follow signals: {error}")))?;
+    #[cfg(unix)]
+    let data_dir = plan.edge.data_dir.clone();
+    let edge = Edge::start(plan.edge, systemd::sockets(), None).map_err(|error| {
+        let text = error.to_string();
+        tracing::error!(crit = true, err = text, "command failed");
+        Fatal(text)
+    })?;
+    let edge = Arc::new(edge);
+    let reloader = Arc::new(Reloader {
+        edge: edge.clone(),
+        reload: plan.reload,
+        turn: tokio::sync::Mutex::new(()),
+    });
+    #[cfg(unix)]
+    let asked = {
+        let listener = data_dir
+            .map(|dir| control(&dir.join(CONTROL)))
+            .transpose()?;
+        tokio::spawn(follow_requests(listener, reloader))
+    };
+    let show = |address: Option<std::net::SocketAddr>| {
+        address.map_or_else(|| "off".into(), |address| address.to_string())
+    };
+    tracing::info!(
+        obj = "edge",
+        agent_addr = show(edge.agent_addr()),
+        http_addr = show(edge.http_addr()),
+        https_addr = show(edge.https_addr()),
+        api_addr = show(edge.api_addr()),
+        join = edge.join_string(),
+        "edge ready"
+    );
+    systemd::notify("READY=1");
+    // The sender lives as long as this process.
+    let _ = stop.wait_for(|stop| *stop >= Stop::Graceful).await;
+    systemd::notify("STOPPING=1");
+    tracing::info!(obj = "edge", drain = ?edge.drain(), "stopping");
+    #[cfg(unix)]
+    asked.abort();
+    tokio::select! {
+        () = edge.stop(edge.drain()) => {}
+        () = at_once(&mut stop) => edge.stop(Duration::ZERO).await,
+    }
+    tracing::info!(obj = "edge", "stopped");
+    Ok(())
+}
+
+async fn at_once(stop: &mut watch::Receiver<Stop>) {
+    let _ = stop.wait_for(|stop| *stop >= Stop::Now).await;
+}
+
+/// Takes up a changed configuration, one at a time.
+struct Reloader {
+    edge: Arc<Edge>,
+    reload: Option<Reload>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+// === impl Reloader ===
+
+impl Reloader {
+    /// Reads the configuration anew; what was done, or what is wrong with it.
+    async fn reload(&self) -> Result<String, String> {
+        let _turn = self.turn.lock().await;
+        let done = self.attempt().await;
+        match &done {
+            Ok(text) => tracing::info!(obj = "edge", result = text, "configuration reloaded"),
+            Err(text) => tracing::error!(
+                obj = "edge",
+                err = text,
+                "configuration not reloaded, the old one stays"
+            ),
+        }
+        done
+    }
+
+    async fn attempt(&self) -> Result<String, String> {
+        let reload = self
+            .reload
+            .as_ref()
+            .ok_or("this edge was started without a way to read its configuration anew")?;
+        let (program, arguments) = reload
+            .argv
+            .split_first()
+            .ok_or("there is no command to read the configuration with")?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("cannot run {program}: {error}"))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            let written = stdin.write_all(reload.stdin.as_bytes()).await;
+            written.map_err(|error| format!("cannot ask for the configuration: {error}"))?;
+        }
+        let output = timeout(RELOAD, child.wait_with_output()).await;
+        let output = output.map_err(|_| "reading the configuration took too long")?;
+        let output = output.map_err(|error| error.to_string())?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(said.replace("ERROR:  ", "").trim().to_owned());
+        }
+        let plan: EdgePlan = serde_json::from_slice(&output.stdout)
+            .map_err(|error| format!("the new plan cannot be read: {error}"))?;
+        let report = self
+            .edge
+            .reload(plan.edge)
+            .map_err(|error| error.to_string())?;
+        let mut parts = vec!["configuration taken up".to_owned()];
+        if report.ended > 0 {
+            parts.push(format!(
+                "{} agents disconnected, their authtoken is gone",
+                report.ended
+            ));
+        }
+        parts.extend(report.warnings);
+        Ok(parts.join("; "))
+    }
+}
+
+/// The socket for requests, for the owner of the data directory alone.
+#[cfg(unix)]
+fn control(path: &std::path::Path) -> Result<tokio::net::UnixListener, Fatal> {
+    use std::os::unix::fs::PermissionsExt;
+    let fail =
+        |error: std::io::Error| Fatal(format!("cannot listen on {}: {error}", path.display()));
+    // One that an edge left behind which was killed.
+    let _ = std::fs::remove_file(path);
+    let listener = tokio::net::UnixListener::bind(path).map_err(fail)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(fail)?;
+    Ok(listener)
+}
+
+#[cfg(unix)]
+async fn follow_requests(listener: Option<tokio::net::UnixListener>, reloader: Arc<Reloader>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
+        return;
+    };
+    loop {
+        let connection = async {
+            match &listener {
+                Some(listener) => listener.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = hang_up.recv() => {
+                // Its result is in the log.
+                let _ = reloader.reload().await;
+            }
+            accepted = connection => {
+                if let Ok((connection, _)) = accepted {
+                    tokio::spawn(answer(connection, reloader.clone()));
+                }
+            }
+        }
+    }
+}
+
+/// One line each way.
+#[cfg(unix)]
+async fn answer(connection: tokio::net::UnixStream, reloader: Arc<Reloader>) {
+    let (reader, mut writer) = connection.into_split();
+    let mut line = String::new();
+    let mut reader = BufReader::new(tokio::io::AsyncReadExt::take(reader, 1024));
+    if !matches!(
+        timeout(RELOAD, reader.read_line(&mut line)).await,
+        Ok(Ok(1..))
+    ) {
+        return;
+    }
+    let reply = match line.trim() {
+        "reload" => match reloader.reload().await {
+            Ok(text) => format!("ok {}\n", text.replace('\n', " ")),
+            Err(text) => format!("error {}\n", text.replace('\n', " ")),
+        },
+        other => format!("error unknown request {other:?}\n"),
+    };
+    // Who asked may have gone.
+    let _ = writer.write_all(reply.as_bytes()).await;
+}

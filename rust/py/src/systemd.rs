@@ -1,0 +1,73 @@
+//! What systemd asks of a service: to say when it is ready and when it stops (sd_notify(3)), and
+//! to take sockets it has opened (sd_listen_fds(3)).
+
+use portway_edge::Sockets;
+
+/// Tells systemd something like `READY=1`; nothing happens without it.
+#[cfg(unix)]
+pub(crate) fn notify(state: &str) {
+    use std::os::unix::net::UnixDatagram;
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let Ok(socket) = UnixDatagram::unbound() else {
+        return;
+    };
+    // A manager that does not listen is none.
+    let _ = send(&socket, &path, state);
+}
+
+#[cfg(unix)]
+fn send(
+    socket: &std::os::unix::net::UnixDatagram,
+    path: &std::ffi::OsStr,
+    state: &str,
+) -> std::io::Result<usize> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::linux::net::SocketAddrExt;
+        use std::os::unix::ffi::OsStrExt;
+        if let Some(name) = path.as_bytes().strip_prefix(b"@") {
+            let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+            return socket.send_to_addr(state.as_bytes(), &address);
+        }
+    }
+    socket.send_to(state.as_bytes(), path)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn notify(_: &str) {}
+
+/// The sockets of `portway-edge.socket`, by their `FileDescriptorName=`: agent, http, https, api.
+#[cfg(unix)]
+#[allow(unsafe_code)]
+pub(crate) fn sockets() -> Sockets {
+    use std::os::fd::FromRawFd;
+    /// The first descriptor that is passed.
+    const FIRST: i32 = 3;
+    let mut sockets = Sockets::default();
+    let number = |name| std::env::var(name).ok()?.parse::<i32>().ok();
+    if number("LISTEN_PID") != i32::try_from(std::process::id()).ok() {
+        return sockets;
+    }
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let count = number("LISTEN_FDS").unwrap_or(0).clamp(0, 16);
+    for (descriptor, name) in (FIRST..FIRST + count).zip(names.split(':')) {
+        let place = match name {
+            "agent" => &mut sockets.agent,
+            "http" => &mut sockets.http,
+            "https" => &mut sockets.https,
+            "api" => &mut sockets.api,
+            _ => continue,
+        };
+        // SAFETY: the variables say, with our own process id, that this descriptor is a socket
+        // that was passed to us; it is taken once.
+        *place = Some(unsafe { std::net::TcpListener::from_raw_fd(descriptor) });
+    }
+    sockets
+}
+
+#[cfg(not(unix))]
+pub(crate) fn sockets() -> Sockets {
+    Sockets::default()
+}
