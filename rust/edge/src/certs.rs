@@ -137,9 +137,10 @@ impl Certificates {
         if let Some(pair) = pairs.get(&name).cloned().or_else(wildcard) {
             return Some(pair);
         }
-        let one_below_base = name
-            .split_once('.')
-            .is_some_and(|(_, rest)| self.names.iter().any(|base| base == rest));
+        // Clients take no wildcard of a top-level name such as `*.localhost`.
+        let one_below_base = name.split_once('.').is_some_and(|(_, rest)| {
+            rest.contains('.') && self.names.iter().any(|base| base == rest)
+        });
         // Leaves are made for names that are served, not for whatever somebody asks for.
         if one_below_base || !self.registry.knows(&name) {
             self.leaf("", &self.names)

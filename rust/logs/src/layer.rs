@@ -11,8 +11,8 @@ use crate::format::{Level, Record, Value};
 
 /// A field with this name marks an event as `crit`.
 const CRIT: &str = "crit";
-/// Events of the libraries below are theirs.
-const OURS: &str = "portway";
+/// Crates whose events are ours; what the libraries below tell is theirs.
+const OURS: [&str; 2] = ["portway", "_core"];
 
 pub(crate) struct Records {
     pub(crate) level: Level,
@@ -21,7 +21,7 @@ pub(crate) struct Records {
 impl<S: Subscriber> Layer<S> for Records {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         metadata.is_event()
-            && metadata.target().starts_with(OURS)
+            && OURS.iter().any(|name| metadata.target().starts_with(name))
             && (self.level == Level::Debug || *metadata.level() <= tracing::Level::INFO)
     }
 
