@@ -1,0 +1,50 @@
+"""Ports that stay ours: below the range the kernel hands out, and split between the workers of one run.
+
+Most listeners take port 0. An edge that is killed and must come back on the same port, and its range of TCP
+endpoints, take theirs here: on a port of the kernel's range somebody else could be quicker.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+
+FIRST, LAST = 21_000, 32_000
+BLOCK = 24
+
+
+def _blocks() -> Iterator[int]:
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    share = (LAST - FIRST) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first = FIRST + worker * share
+    return itertools.cycle(range(first, first + share - BLOCK, BLOCK))
+
+
+_next = _blocks()
+
+
+def block() -> list[int]:
+    """Ports next to each other, none of them in use right now."""
+    while True:
+        first = next(_next)
+        ports = list(range(first, first + BLOCK))
+        if all(_free(port) for port in ports):
+            return ports
+
+
+def _free(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def unused() -> int:
+    """A port where nobody listens, for an upstream that is down."""
+    return block()[0]
