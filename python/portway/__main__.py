@@ -1,4 +1,4 @@
-"""The command `portway`. What needs neither flags nor files is answered here at once; the rest goes to `portway.cli`."""
+"""The command `portway`. What needs neither flags nor files is answered here at once; the rest is `portway.cli`'s."""
 
 from __future__ import annotations
 

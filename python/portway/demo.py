@@ -37,7 +37,7 @@ PAGE = """<!doctype html>
   td { border-top: 1px solid var(--line); padding: .35rem .6rem .35rem 0; vertical-align: top; }
   td:first-child { color: var(--accent); white-space: nowrap; }
   pre { background: var(--soft); padding: .7rem .9rem; border-radius: .5rem; overflow: auto; }
-  button { font: inherit; padding: .3rem .9rem; border: 1px solid var(--line); border-radius: .5rem; background: var(--soft); }
+  button { font: inherit; padding: .3rem .9rem; border: 1px solid var(--line); border-radius: .5rem; }
 </style>
 <h1>It works</h1>
 <p>This page is served on <code>127.0.0.1:%(port)d</code> and came to you through the tunnel
@@ -90,7 +90,7 @@ class Page(BaseHTTPRequestHandler):
         else:
             self._answer(404, "text/plain; charset=utf-8", b"Only / and /echo and /stream are here.\n")
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
     def do_POST(self) -> None:
         """Gives the body back while it comes in."""
@@ -107,7 +107,7 @@ class Page(BaseHTTPRequestHandler):
         if chunked:
             self.wfile.write(b"0\r\n\r\n")
 
-    do_PUT = do_POST
+    do_PUT = do_POST  # noqa: N815
 
     def _body(self, chunked: bool) -> Iterator[bytes]:
         if not chunked:
@@ -139,11 +139,10 @@ class Page(BaseHTTPRequestHandler):
                 time.sleep(1)
 
     def _page(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(name)}<td>{html.escape(value)}" for name, value in self.headers.items()
-        )
+        rows = "".join(f"<tr><td>{html.escape(name)}<td>{html.escape(value)}" for name, value in self.headers.items())
+        assert isinstance(self.server, Upstream)
         values = {
-            "port": self.server.server_address[1],
+            "port": self.server.server_port,
             "host": html.escape(self.headers.get("Host", "")),
             "request": html.escape(self.requestline),
             "rows": rows,
@@ -178,7 +177,7 @@ def serve() -> Upstream:
 
 def main(flags: list[str]) -> int:
     """Runs until the agent ends; its exit code is ours. `flags` are further flags of `portway http`."""
-    port = serve().server_address[1]
+    port = serve().server_port
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("NGROK_", "PORTWAY_"))}
     quiet = not sys.stdout.isatty()
     with tempfile.TemporaryDirectory() as folder:

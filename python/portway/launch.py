@@ -26,7 +26,6 @@ class Launch(NamedTuple):
     plan: Plan
 
 
-
 # Arguments: the extension's file, where the plan is, `run_agent` or `run_edge`. Imported by path, because `-I -S`
 # leaves no place to find packages in. The end is `_exit`: there is nothing of Python's left to tidy up.
 LOADER = """
@@ -67,7 +66,7 @@ def extension() -> str:
     """The file of the compiled module."""
     spec = importlib.util.find_spec("portway._core")
     if spec is None or spec.origin is None:
-        raise NotBuiltError("The compiled part of portway is missing: install a wheel, or run `make build` in a checkout.")
+        raise NotBuiltError("The compiled part of portway is missing: install a wheel, or run `make build`.")
     return spec.origin
 
 

@@ -49,7 +49,7 @@ def words(*typed: str) -> list[str]:
         (["--config", "f.yml", "config", "j"], ["join"]),
         (["edge", "re"], ["reload"]),
         (["help", "config", "e"], ["edit"]),
-        (["http", "--up"], ["--upstream-proxy-protocol", "--upstream-tls-verify", "--upstream-tls-verify-cas", "--upstream-protocol"]),
+        (["http", "--upstream-tls"], ["--upstream-tls-verify", "--upstream-tls-verify-cas"]),
         (["tcp", "--subd"], []),
         (["http", "80", "--log", ""], ["stdout", "stderr", "false"]),
         (["http", "80", "--log=st"], ["--log=stdout", "--log=stderr"]),

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from cli.command import run
 from portway import COMPATIBLE_VERSION, __version__
@@ -29,7 +30,9 @@ def portway(*argv: str, name: str = "") -> subprocess.CompletedProcess[str]:
 # === version and help
 
 
-@pytest.mark.parametrize("argv", [["version"], ["--version"], ["-v"], ["version", "--log", "stdout"], ["--log=false", "-v"]])
+@pytest.mark.parametrize(
+    "argv", [["version"], ["--version"], ["-v"], ["version", "--log", "stdout"], ["--log=false", "-v"]]
+)
 def test_the_version_is_one_line_that_wrappers_can_read(argv: list[str]) -> None:
     told = portway(*argv)
     assert (told.returncode, told.stderr) == (0, "")
@@ -128,7 +131,7 @@ def test_flags_before_the_command_are_those_every_command_has() -> None:
         (["http", "-hostname=x", "80"], "unknown flag: -hostname"),
         (["http", "80", "-x"], "unknown flag: -x"),
         (["http", "80", "--url"], "flag needs an argument: --url"),
-        (["http", "80", "--inspect=maybe"], 'invalid argument "maybe" for "--inspect" flag: true or false is expected'),
+        (["http", "80", "--inspect=maybe"], 'invalid argument "maybe" for "--inspect" flag: expected true or false'),
         (["http"], "UPSTREAM is missing"),
         (["http", "80", "81"], "unexpected argument: 81"),
         (["htpp", "80"], 'unknown command "htpp" for "portway" (did you mean http?)'),
@@ -180,8 +183,6 @@ def test_ctrl_c_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     ],
 )
 def test_all_spellings_of_a_flag_are_one(given: list[str], read: list[str]) -> None:
-    from typer.main import get_command
-
     parameters = get_command(command(lambda given: None, FLAGS)).params
     assert normalised(given, parameters, "portway") == read
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from portway.cli.commands import COMMANDS, HELP_FLAGS, below, find, usage
-from portway.cli.report import Failure, failed, nearest
+from portway.cli.report import CommandError, failed, nearest
 
 if TYPE_CHECKING:
     import typer
@@ -50,7 +50,7 @@ def explained(error: Exception) -> str | None:
 def load(command: str) -> typer.Typer:
     """The typer application of one command."""
     module, _ = COMMANDS[command]
-    name = command.split()[-1].replace("-", "_")
+    name = command.rpartition(" ")[2].replace("-", "_")
     build: Callable[[], typer.Typer] = getattr(import_module(f"portway.cli.{module}"), f"{name}_command")
     return build()
 
@@ -86,8 +86,8 @@ def _group(program: str, group: str, rest: list[str]) -> int:
 
         print(version_line())
     elif rest[0].startswith("-"):
-        raise Failure(f"unknown flag: {rest[0].partition('=')[0]}\nSee `{name} --help`.")
+        raise CommandError(f"unknown flag: {rest[0].partition('=')[0]}\nSee `{name} --help`.")
     else:
         hint = nearest(rest[0], list(below(group)))
-        raise Failure(f'unknown command "{rest[0]}" for "{name}"{hint}\nSee `{name} --help`.')
+        raise CommandError(f'unknown command "{rest[0]}" for "{name}"{hint}\nSee `{name} --help`.')
     return 0

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import Annotated, Any, Optional
+from itertools import pairwise
+from typing import Annotated, Any
 
 import typer
 
 from portway.cli.commands import COMMANDS, below, find
 from portway.cli.options import Given, command
-from portway.cli.report import Failure
+from portway.cli.report import CommandError
 
 # What is asked: the words up to the cursor, the last one unfinished. What is answered: a line per candidate, the word,
 # a tab and a few words about it. No line means: complete file names.
@@ -66,8 +67,8 @@ complete -c %(program)s -a '(__%(program)s_complete)'
 POWERSHELL = r"""
 Register-ArgumentCompleter -Native -CommandName %(program)s -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
-    $words = @($commandAst.CommandElements | Select-Object -Skip 1 | Where-Object { $_.Extent.EndOffset -lt $cursorPosition } |
-        ForEach-Object { $_.ToString() })
+    $words = @($commandAst.CommandElements | Select-Object -Skip 1 |
+        Where-Object { $_.Extent.EndOffset -lt $cursorPosition } | ForEach-Object { $_.ToString() })
     & %(program)s __complete -- @words "$wordToComplete" 2>$null | ForEach-Object {
         $text, $about = $_ -split "`t", 2
         [System.Management.Automation.CompletionResult]::new($text, $text, 'ParameterValue', ($about + ' '))
@@ -92,7 +93,9 @@ VALUES = {
 
 def completion(
     given: Given,
-    shell: Annotated[Optional[str], typer.Argument(metavar="[bash|zsh|fish|powershell]", help="Default: the one of $SHELL")] = None,  # noqa: UP045
+    shell: Annotated[
+        str | None, typer.Argument(metavar="[bash|zsh|fish|powershell]", help="Default: the one of $SHELL")
+    ] = None,
 ) -> None:
     """Print completion code for a shell.
 
@@ -105,12 +108,12 @@ def completion(
     name = shell or os.environ.get("SHELL", "").rpartition("/")[2] or ("powershell" if os.name == "nt" else "bash")
     name = {"pwsh": "powershell"}.get(name, name)
     if name not in SHELLS:
-        raise Failure(f"No completion for the shell {name}: {', '.join(SHELLS)} are known.")
+        raise CommandError(f"No completion for the shell {name}: {', '.join(SHELLS)} are known.")
     print((SHELLS[name] % {"program": program()}).strip())
 
 
 def __complete(
-    given: Given, words: Annotated[Optional[list[str]], typer.Argument(metavar="WORD", help="The words so far")] = None  # noqa: UP045
+    given: Given, words: Annotated[list[str] | None, typer.Argument(metavar="WORD", help="The words so far")] = None
 ) -> None:
     """Print the words that may stand in place of the last one."""
     del given
@@ -177,7 +180,7 @@ def _endpoint_names(words: list[str]) -> list[str]:
     from portway.cli.agent import configured_names
 
     paths = [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
-    paths += [after for word, after in zip(words, words[1:], strict=False) if word == "--config"]
+    paths += [after for word, after in pairwise(words) if word == "--config"]
     try:
         return [name for name in configured_names(paths) if name not in words]
     except Exception:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from portway.cli.options import Given, command
-from portway.cli.report import Failure, failed, notice
+from portway.cli.report import CommandError, notice
+
+if TYPE_CHECKING:
+    from portway.config.files import Found
 
 Value = Annotated[str, typer.Argument(metavar="VALUE", show_default=False)]
 
@@ -37,13 +39,15 @@ def _save(given: Given, key: str, value: str, what: str) -> None:
     from portway.config import edit
 
     if not value or not value.isprintable() or any(letter.isspace() for letter in value):
-        raise Failure(f"The {what} must not be empty, nor hold blanks or control characters.")
+        raise CommandError(f"The {what} must not be empty, nor hold blanks or control characters.")
     path = _one_path(given)
     edit.set_value(path, key, value)
     print(f"{what} saved to configuration file: {path}")
 
 
-def join(given: Given, string: Annotated[str, typer.Argument(metavar="STRING", help="As printed by `portway edge`")]) -> None:
+def join(
+    given: Given, string: Annotated[str, typer.Argument(metavar="STRING", help="As printed by `portway edge`")]
+) -> None:
     """Point this agent at an edge with the string the edge printed: its address, whom to trust, and a token."""
     from portway.config import join as joining
 
@@ -54,13 +58,60 @@ def join(given: Given, string: Annotated[str, typer.Argument(metavar="STRING", h
 
 def check(given: Given) -> None:
     """Check configuration files. Nothing is contacted."""
-    raise NotImplementedError
+    from portway.config.load import load
+
+    paths = _found(given).read
+    if not paths:
+        path = _found(given).write
+        raise CommandError(f"Error reading configuration file '{path}': open {path}: no such file or directory")
+    for path in paths:
+        config = load([path])
+        print(f"Valid configuration file at {path}")
+        summary = f"version {config.versions[0]}, {_count(len(config.endpoints), 'endpoint')}"
+        print(f"  {summary}, {_count(len(config.tunnels), 'tunnel')}")
+        for text in config.notices:
+            notice(f"  {text}")
+    load(paths)  # together they must fit too
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+SKELETON = """version: "3"
+agent:
+    # authtoken: TOKEN
+    # connect_url: edge.example.com:443
+    # connect_cas: trusted
+endpoints:
+    # - name: web
+    #   url: https://web.example.com
+    #   upstream:
+    #       url: 8080
+"""
 
 
 def edit(given: Given) -> int:
     """Open the configuration file in an editor, and check it afterwards."""
     path = _one_path(given)
-    subprocess.run([*editor(), str(path)], check=True)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(SKELETON)
+    command_line = editor()
+    try:
+        subprocess.run([*command_line, str(path)], check=False)
+    except OSError as error:
+        raise CommandError(f"Cannot start the editor {command_line[0]}: {error.strerror}. Set EDITOR to another.") from None
+    from portway.config.errors import ConfigError
+    from portway.config.load import load
+
+    try:
+        load([path])
+    except ConfigError as error:
+        notice(str(error))
+    else:
+        print(f"Valid configuration file at {path}")
     return 0
 
 
@@ -70,3 +121,26 @@ def editor() -> list[str]:
     if named:
         return shlex.split(named, posix=os.name != "nt")
     return ["notepad"] if os.name == "nt" else ["nano"]
+
+
+def _found(given: Given) -> Found:
+    from portway.__main__ import program
+    from portway.config import files
+
+    return files.search(given.many("config"), os.environ, program())
+
+
+def _one_path(given: Given) -> Path:
+    if len(given.many("config")) > 1:
+        raise CommandError("This command works on one file: --config was given more than once.")
+    return _found(given).write
+
+
+check_command = partial(command, check)
+edit_command = partial(command, edit)
+join_command = partial(command, join)
+add_authtoken_command = partial(command, add_authtoken)
+authtoken_command = add_authtoken_command
+add_api_key_command = partial(command, add_api_key)
+add_connect_url_command = partial(command, add_connect_url)
+add_server_addr_command = add_connect_url_command

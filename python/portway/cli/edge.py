@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from portway.cli.options import Flag, Given, command
-from portway.cli.report import Failure
+from portway.cli.report import CommandError
+from portway.config import values
 from portway.launch import Launch
 
 LISTENERS = ("agent", "http", "https", "tcp")
@@ -37,7 +37,7 @@ FLAGS = (
     Flag("public-http-port", "text", "Port in http:// URLs, where it is not the one listened on", "PORT"),
     Flag("public-https-port", "text", "Port in https:// URLs, likewise", "PORT"),
     Flag("public-agent-addr", "text", "What agents elsewhere connect to", "HOST:PORT"),
-    Flag("authtoken", "list", "Admit agents with this token; repeat for more. Better: $PORTWAY_EDGE_AUTHTOKEN", "TOKEN"),
+    Flag("authtoken", "list", "Admit agents with this token; repeatable. Better: $PORTWAY_EDGE_AUTHTOKEN", "TOKEN"),
     Flag("proxy-protocol", "list", "Expect PROXY headers on: agent, http, https, tcp", "LISTENER"),
     Flag("threads", "text", "Worker threads (default: one per core)", "COUNT"),
     Flag("config", "list", "Configuration of the edge, edge.yml", "FILE"),
@@ -51,8 +51,8 @@ FLAGS = (
 def edge(given: Given) -> Launch:
     """Run an edge: what agents connect to and visitors reach.
 
-    Without flags it serves this machine only. For the world: `portway edge --domain example.com --agent-addr 0.0.0.0:4443
-    --http-addr 0.0.0.0:80 --https-addr 0.0.0.0:443`, and `portway edge check --domain example.com` to test it.
+    Without flags it serves this machine only. For the world: `portway edge --domain example.com --agent-addr :4443
+    --http-addr :80 --https-addr :443`, and `portway edge check` with the same flags to test it.
     """
     config, log, records = settings(given)
     return Launch(
@@ -82,13 +82,13 @@ def reload_by(argv: list[str]) -> dict[str, Any]:
 
 
 def settings(given: Given) -> tuple[dict[str, Any], dict[str, str], list[dict[str, Any]]]:
-    """The `edge`, `log` and `records` of the plan. Raises `Failure` or `ConfigError`."""
+    """The `edge`, `log` and `records` of the plan. Raises `CommandError` or `ConfigError`."""
     config: dict[str, Any] = dict(DEFAULTS)
     log: dict[str, str] = {}
     records: list[dict[str, Any]] = []
-    paths = given.list("config")
+    paths = given.many("config")
     if len(paths) > 1:
-        raise Failure("An edge has one configuration file: --config was given more than once.")
+        raise CommandError("An edge has one configuration file: --config was given more than once.")
     if paths:
         from portway.config import edge_file
 
@@ -109,9 +109,10 @@ def log_of(asked: dict[str, str]) -> dict[str, str]:
     """Where the records go. An edge has no screen of its own, so they go to stderr unless told otherwise."""
     log = {"target": "stderr", "level": "info", "format": "term"} | asked
     log["level"] = {"eror": "error"}.get(log["level"], log["level"])
-    for key, known in {"level": ("debug", "info", "warn", "error", "crit"), "format": ("term", "logfmt", "json")}.items():
-        if log[key] not in known:
-            raise Failure(f'invalid argument "{log[key]}" for "--log-{key}" flag: {", ".join(known)} are known')
+    known = {"level": ("debug", "info", "warn", "error", "crit"), "format": ("term", "logfmt", "json")}
+    for key, names in known.items():
+        if log[key] not in names:
+            raise unfit(log[key], f"log-{key}", ", ".join(names))
     return log
 
 
@@ -129,11 +130,11 @@ def default_data_dir() -> Path:
 
 def _from_flags(given: Given) -> dict[str, Any]:
     config: dict[str, Any] = {}
-    if domains := given.list("domain"):
+    if domains := given.many("domain"):
         config["domains"] = [domain.strip(".").lower() for domain in domains]
     for listener in ("agent", "http", "https", "api"):
         if (text := given.text(f"{listener}_addr")) is not None:
-            config[f"{listener}_addr"] = address(text, f"--{listener}-addr")
+            config[f"{listener}_addr"] = address(text, f"{listener}-addr")
     for key in ("public_http_port", "public_https_port"):
         if (text := given.text(key)) is not None:
             config[key] = number(text, key, 65535)
@@ -147,43 +148,33 @@ def _from_flags(given: Given) -> dict[str, Any]:
     for key in ("data_dir", "certs_dir"):
         if (text := given.text(key)) is not None:
             config[key] = str(Path(text).expanduser().absolute())
-    if listeners := given.list("proxy_protocol"):
+    if listeners := given.many("proxy_protocol"):
         if unknown := sorted(set(listeners) - set(LISTENERS)):
-            raise Failure(f'invalid argument "{unknown[0]}" for "--proxy-protocol" flag: {", ".join(LISTENERS)} are known')
+            raise unfit(unknown[0], "proxy-protocol", ", ".join(LISTENERS))
         config["proxy_protocol"] = {listener: listener in listeners for listener in LISTENERS}
     return config
 
 
 def _tokens(given: Given) -> list[dict[str, Any]]:
-    tokens = given.raw_list("authtoken")
+    tokens = given.repeated("authtoken")
     if variable := os.environ.get("PORTWAY_EDGE_AUTHTOKEN"):
         tokens += variable.replace(",", " ").split()
     if any(not token.strip() for token in tokens):
-        raise Failure("An authtoken cannot be empty.")
+        raise CommandError("An authtoken cannot be empty.")
     return [{"token": token} for token in tokens]
 
 
 def address(text: str, flag: str) -> str | None:
-    """`127.0.0.1:80`, `[::]:80`, `:80` (everywhere), `80` (this machine), or `off`."""
-    if text in ("", "off", "false"):
-        return None
-    host, _, port = text.rpartition(":")
-    if not text.startswith(":") and not host:
-        host = "127.0.0.1"
-    host = {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(host, host)  # noqa: S104 - asked for by `:PORT`
+    """As `values.listener`, for a flag."""
     try:
-        ip = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-        if (ip.version == 6) != host.startswith("["):
-            raise ValueError
-        return f"{host}:{number(port, flag, 65535, least=0)}"
-    except ValueError:
-        raise Failure(f'invalid argument "{text}" for "{flag}" flag: an IP address and port such as 0.0.0.0:443 is expected') from None
+        return values.listener(text)
+    except ValueError as error:
+        raise unfit(text, flag, str(error)) from None
 
 
 def number(text: str, flag: str, most: int, least: int = 1) -> int:
-    name = flag if flag.startswith("--") else "--" + flag.replace("_", "-")
     if not (text.isascii() and text.isdecimal() and least <= int(text) <= most):
-        raise Failure(f'invalid argument "{text}" for "{name}" flag: a number from {least} to {most} is expected')
+        raise unfit(text, flag, f"a number from {least} to {most}")
     return int(text)
 
 
@@ -191,9 +182,14 @@ def ports(text: str) -> range:
     """`20000-20999` or one port."""
     first, _, last = text.partition("-")
     try:
-        span = range(number(first, "tcp_ports", 65535), number(last or first, "tcp_ports", 65535) + 1)
-    except Failure:
+        span = range(number(first, "tcp-ports", 65535), number(last or first, "tcp-ports", 65535) + 1)
+    except CommandError:
         span = range(0)
     if not span:
-        raise Failure(f'invalid argument "{text}" for "--tcp-ports" flag: a range such as 20000-20999 is expected')
-    return cast(range, span)
+        raise unfit(text, "tcp-ports", "a range such as 20000-20999")
+    return span
+
+
+def unfit(text: str, flag: str, expected: str) -> CommandError:
+    """The error for a value that cannot stand."""
+    return CommandError(f'invalid argument "{text}" for "--{flag.replace("_", "-")}" flag: expected {expected}')

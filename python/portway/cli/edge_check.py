@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Optional
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -39,7 +39,7 @@ class Finding(NamedTuple):
 def check(
     given: Given,
     time_server: Annotated[
-        Optional[str],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
+        str | None,
         typer.Option(metavar="HOST", help="NTP server to compare the clock with; empty for none", show_default=True),
     ] = "pool.ntp.org",
 ) -> int:
@@ -125,8 +125,8 @@ def ports(config: dict[str, Any], domain: str) -> Iterator[Finding]:
         yield Finding(f"{listener} on {listening}", "OK")
         host, public = _public(config, listener, domain, config.get(port_key) or port)
         if problem := reach(host, public):
-            advice = "Open the port in the firewall, or forward it to this machine. (A router that cannot reach its own\n"
-            advice += "public address from inside shows the same: try from elsewhere.)"
+            advice = "Open the port in the firewall, or forward it to this machine. A router that does not lead\n"
+            advice += "back to its public address from inside looks the same: try from elsewhere."
             yield Finding(f"{listener} at {host}:{public}", "ERROR", f"{problem}\n{advice}")
         else:
             yield Finding(f"{listener} at {host}:{public}", "OK")
@@ -201,7 +201,8 @@ def _agent_certificate(listening: str, host: str, own_ca: Path) -> Finding:
     problem = handshake(listening, host, own_ca)
     if not problem:
         return Finding(name, "OK")
-    return Finding(name, "ERROR", f"{problem}\nAgents check it against {own_ca}. Restart the edge with --domain {host}.")
+    advice = f"Agents check it against {own_ca}. Restart the edge with --domain {host}."
+    return Finding(name, "ERROR", f"{problem}\n{advice}")
 
 
 def _visitor_certificate(listening: str, name: str, own_ca: Path) -> Finding:
@@ -222,8 +223,9 @@ def handshake(listening: str, name: str, ca: Path | None) -> str:
     try:
         context = ssl.create_default_context(cafile=str(ca) if ca else None)
         address = (_local(listening), int(listening.rpartition(":")[2]))
-        with socket.create_connection(address, PATIENCE_SECONDS) as plain, context.wrap_socket(plain, server_hostname=name):
-            return ""
+        with socket.create_connection(address, PATIENCE_SECONDS) as plain:
+            context.wrap_socket(plain, server_hostname=name).close()
+        return ""
     except ssl.SSLCertVerificationError as error:
         return error.verify_message
     except (OSError, UnicodeError, ValueError) as error:
@@ -259,7 +261,8 @@ def offset_from(server: str, port: int = 123) -> float:
         udp.send(b"\x23" + bytes(47))  # version 4, we are a client
         answer = udp.recv(512)
         came = time.time()
-    received_s, received_f, answered_s, answered_f = struct.unpack("!4I", answer[32:48])
+    stamps: tuple[int, ...] = struct.unpack("!4I", answer[32:48])
+    received_s, received_f, answered_s, answered_f = stamps
     if not answered_s:
         raise ValueError("the server does not know the time")
     theirs = (received_s + answered_s) / 2 + (received_f + answered_f) / 2**33 - NTP_EPOCH

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from portway.cli.edge import FLAGS, settings
 from portway.cli.options import Given, command
-from portway.cli.report import Failure
+from portway.cli.report import CommandError
 from portway.launch import Launch
 
 # A reload starts an interpreter and reads certificates; far beyond that something is stuck.
@@ -26,14 +26,14 @@ def reload(given: Given) -> None:
     answer = ask(Path(config["data_dir"]) / "control.sock", "reload")
     state, _, text = answer.partition(" ")
     if state != "ok":
-        raise Failure(f"The edge did not take up the new configuration: {text or answer or 'no answer'}")
+        raise CommandError(f"The edge did not take up the new configuration: {text or answer or 'no answer'}")
     print(text or "reloaded")
 
 
 def ask(path: Path, request: str) -> str:
     """One line to the edge behind this socket, and its answer."""
     if not hasattr(socket, "AF_UNIX"):
-        raise Failure("A running edge cannot be reached on this system: restart it instead.")
+        raise CommandError("A running edge cannot be reached on this system: restart it instead.")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(PATIENCE_SECONDS)
         try:
@@ -42,20 +42,22 @@ def ask(path: Path, request: str) -> str:
             with connection.makefile(encoding="utf-8", errors="replace") as lines:
                 return lines.readline().rstrip("\n")
         except TimeoutError:
-            raise Failure(f"The edge behind {path} did not answer within {PATIENCE_SECONDS} s.") from None
+            raise CommandError(f"The edge behind {path} did not answer within {PATIENCE_SECONDS} s.") from None
         except OSError as error:
-            raise Failure(f"No edge runs with the data directory {path.parent}: {error.strerror or error}") from None
+            raise CommandError(
+                f"No edge runs with the data directory {path.parent}: {error.strerror or error}"
+            ) from None
 
 
 def plan(given: Given) -> None:
     """Print the plan for the command line on stdin."""
     from portway.cli.app import evaluate
 
+    del given
     told = json.load(sys.stdin)
     launch = evaluate("portway", ["edge", *told["argv"]])
-    assert isinstance(launch, Launch)
-    json.dump(launch.plan, sys.stdout)
-    print()
+    if isinstance(launch, Launch):
+        print(json.dumps(launch.plan))
 
 
 # All of the edge's, so that its own command line can be repeated; listed are those that matter.

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from portway.cli.options import Flag, Given, command, headers
-from portway.cli.report import Failure
+from portway.cli.report import CommandError
 from portway.launch import Launch
 
 # `H` http, `T` tcp, `S` tls: the commands that have the flag.
@@ -54,7 +54,7 @@ DEPRECATED = {
     Flag("policy-file", "text", instead="use --traffic-policy-file instead"): "HTS",
     Flag("verify-upstream-tls", "flag", instead="use --upstream-tls-verify instead"): "HS",
     Flag("upstream-ca-path", "text", instead="use --upstream-tls-verify-cas instead"): "HS",
-    Flag("terminate-at", "text", instead="use --crt and --key, or " + _policy("terminate-tls").removeprefix("use ")): "S",
+    Flag("terminate-at", "text", instead="use --crt and --key, or a traffic policy, instead"): "S",
     Flag("basic-auth", "list", instead=_policy("basic-auth")): "H",
     Flag("cidr-allow", "list", instead=_policy("restrict-ips")): "H",
     Flag("cidr-deny", "list", instead=_policy("restrict-ips")): "H",
@@ -114,7 +114,9 @@ PLACES = {
     "policy_file": "traffic_policy_file",
 }
 
-Upstream = Annotated[str, typer.Argument(metavar="UPSTREAM", help="Port, host:port, URL, unix: socket or file:// folder")]
+Upstream = Annotated[
+    str, typer.Argument(metavar="UPSTREAM", help="Port, host:port, URL, unix: socket or file:// folder")
+]
 
 
 def flags_of(proto: str) -> list[Flag]:
@@ -143,8 +145,8 @@ def options(proto: str, given: Given) -> dict[str, Any]:
 
 def _value(flag: Flag, given: Given) -> Any:
     if flag.name.endswith("-header-add"):
-        return headers(given.raw_list(flag.key))
-    read = {"text": given.text, "list": given.list, "flag": given.flag}[flag.kind]
+        return headers(given.repeated(flag.key))
+    read = {"text": given.text, "list": given.many, "flag": given.flag}[flag.kind]
     return read(flag.key)
 
 
@@ -154,7 +156,7 @@ def run(proto: str, given: Given, upstream: str) -> Launch:
     policies = [key for key in ("traffic_policy_file", "traffic_policy_url", "policy_file") if given.text(key)]
     if len(policies) > 1:
         names = " and ".join("--" + key.replace("_", "-") for key in policies)
-        raise Failure(f"{names} exclude each other: an endpoint has one traffic policy.")
+        raise CommandError(f"{names} exclude each other: an endpoint has one traffic policy.")
     settings = Settings.read(given)
     definition = {**options(proto, given), "addr": upstream}
     return Launch("agent", settings.plan_of_one(given.text("name") or "command_line", definition))

@@ -10,12 +10,12 @@ import csv
 import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, Literal, NamedTuple, Optional, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 import typer
 
 from portway.cli.commands import HELP_FLAGS
-from portway.cli.report import Failure, nearest
+from portway.cli.report import CommandError, nearest
 
 Kind = Literal["text", "list", "flag"]
 
@@ -64,13 +64,14 @@ class Given:
         value = self._values.get(key)
         return None if value is None else bool(value)
 
-    def list(self, key: str) -> list[str]:
+    def many(self, key: str) -> list[str]:
         """Repeated flags and comma-separated values add up."""
-        return split(self._values.get(key, []))
+        return split(self.repeated(key))
 
-    def raw_list(self, key: str) -> list[str]:
+    def repeated(self, key: str) -> list[str]:
         """Repeated flags only, for values that have commas of their own."""
-        return list(self._values.get(key, []))
+        value = self._values.get(key, [])
+        return [value] if isinstance(value, str) else list(value)
 
     def notices(self) -> list[str]:
         """What is told about deprecated flags that were used."""
@@ -115,7 +116,7 @@ def command(run: Callable[..., Any], flags: Sequence[Flag] = ()) -> typer.Typer:
 
 
 def _parameter(flag: Flag) -> inspect.Parameter:
-    kinds: dict[Kind, Any] = {"text": Optional[str], "list": Optional[list[str]], "flag": Optional[bool]}
+    kinds: dict[Kind, Any] = {"text": str | None, "list": list[str] | None, "flag": bool | None}
     names = f"--{flag.name}/--no-{flag.name}" if flag.kind == "flag" else f"--{flag.name}"
     option = typer.Option(
         names,
@@ -133,7 +134,7 @@ def _parameter(flag: Flag) -> inspect.Parameter:
 
 
 def normalised(arguments: Sequence[str], parameters: Iterable[Any], program: str) -> list[str]:
-    """`arguments` in the one spelling that typer reads alike everywhere. Raises `Failure` for what cannot be meant.
+    """`arguments` in the one spelling that typer reads alike everywhere. Raises `CommandError` for what cannot be meant.
 
     `--flag=true`, `--flag=false` and a value that begins with a hyphen are usual here and not in typer; and what it
     says about flags it does not know is not what scripts look for. `parameters` are those of the typer command.
@@ -151,29 +152,29 @@ def normalised(arguments: Sequence[str], parameters: Iterable[Any], program: str
         if not word.startswith("-") or word == "-":
             rest.append(word)
         elif name not in known:
-            raise Failure(_unknown(name, list(known), program))
+            raise CommandError(_unknown(name, list(known), program))
         elif (option := known[name]) is None:
             rest.append(word)
         elif option.is_flag:
             rest.append(_switch(option, name, value) if equals else name)
         elif not equals and not words:
-            raise Failure(f"flag needs an argument: {name}")
+            raise CommandError(f"flag needs an argument: {name}")
         else:
             rest.append(f"{name}={value if equals else words.pop(0)}")
     return rest
 
 
 def check_count(words: Sequence[str], parameters: Iterable[Any], program: str) -> None:
-    """Raises `Failure` when `words`, normalised, name too few things or too many."""
+    """Raises `CommandError` when `words`, normalised, name too few things or too many."""
     arguments = [one for one in parameters if one.param_type_name == "argument"]
     given = positionals(words)
     names = [str(one.metavar or one.name) for one in arguments]
     if set(words) & set(HELP_FLAGS):
         return
     if missing := names[len(given) : sum(one.required for one in arguments)]:
-        raise Failure(f"{missing[0]} is missing\nSee `{program} --help`.")
+        raise CommandError(f"{missing[0]} is missing\nSee `{program} --help`.")
     if len(given) > len(names) and not any(one.nargs == -1 for one in arguments):
-        raise Failure(f"unexpected argument: {given[len(names)]}\nSee `{program} --help`.")
+        raise CommandError(f"unexpected argument: {given[len(names)]}\nSee `{program} --help`.")
 
 
 def positionals(words: Sequence[str]) -> list[str]:
@@ -187,7 +188,7 @@ def positionals(words: Sequence[str]) -> list[str]:
 def _switch(option: Any, name: str, value: str) -> str:
     on = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}.get(value.lower())
     if on is None:
-        raise Failure(f'invalid argument "{value}" for "{name}" flag: true or false is expected')
+        raise CommandError(f'invalid argument "{value}" for "{name}" flag: expected true or false')
     names = option.opts if on == (name in option.opts) else option.secondary_opts
     return str(names[0])
 

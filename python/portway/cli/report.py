@@ -7,7 +7,7 @@ import sys
 PREFIX = "ERROR:  "
 
 
-class Failure(Exception):
+class CommandError(Exception):
     """A command cannot do what it was asked; the text may have several lines."""
 
 

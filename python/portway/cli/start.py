@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -15,7 +15,7 @@ FLAGS = (Flag("region", "text", instead="the region is chosen automatically"),)
 
 def start(
     given: Given,
-    names: Annotated[Optional[list[str]], typer.Argument(metavar="NAME", help="Endpoints or tunnels to start")] = None,  # noqa: UP045
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Endpoints or tunnels to start")] = None,
     start_all: Annotated[bool, typer.Option("--all/--no-all", help="All of the file")] = False,
     start_none: Annotated[bool, typer.Option("--none/--no-none", help="None yet: just the session")] = False,
 ) -> Launch:

@@ -1,0 +1,279 @@
+"""Files to model: each is checked by its own version, brought to one form and merged (config.md §2, §4–§7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from portway.config import endpoint_url, upstream
+from portway.config.document import is_null, kind, parse, position, read_text
+from portway.config.errors import ConfigError, Problem
+from portway.config.model import Config, Entry
+from portway.config.reader import Reader, join
+from portway.config.schema import AGENT, DEPRECATED, ENDPOINT, RENAMED, TUNNEL, V2_AGENT, V3_PLACES
+
+V3_TOP = ("version", "agent", "endpoints", "tunnels")
+HTTP_ONLY = frozenset(
+    "schemes basic_auth circuit_breaker compression host_header oauth oidc request_header response_header "
+    "user_agent_filter verify_webhook websocket_tcp_converter app_protocol upstream_protocol".split()
+)
+ON_PROTOCOLS = {
+    **dict.fromkeys(HTTP_ONLY, ("http",)),
+    **dict.fromkeys(("domain", "hostname", "subdomain"), ("http", "tls")),
+    "remote_addr": ("tcp",),
+    **dict.fromkeys(("terminate_at", "crt", "key"), ("tls",)),
+    "mutual_tls_cas": ("http", "tls"),
+    **dict.fromkeys(("upstream_tls_verify", "upstream_tls_verify_cas"), ("http", "tls")),
+}
+
+
+def load(paths: Iterable[Path]) -> Config:
+    """Reads and merges files. Raises `ConfigError` with every problem of all of them."""
+    config = Config()
+    problems: list[Problem] = []
+    for path in paths:
+        root = parse(read_text(path), path)
+        reader = Reader(path)
+        _File(reader, config).read(root)
+        problems += reader.problems
+        config.read.append(path)
+    twice = {entry.name for entry in config.endpoints} & set(config.tunnels)
+    for name in sorted(twice):
+        entry = config.tunnels[name]
+        problems.append(Problem(f"{name!r} is the name of an endpoint and of a tunnel", entry.file, entry.line))
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+class _File:
+    """One file on its way into the model."""
+
+    def __init__(self, reader: Reader, config: Config) -> None:
+        self.reader = reader
+        self.config = config
+
+    def read(self, root: Node | None) -> None:
+        reader = self.reader
+        if root is None or is_null(root):
+            reader.problems.append(Problem(MISSING_VERSION, reader.file, 1, 1))
+            return
+        if not isinstance(root, MappingNode):
+            reader.problem(root, f"expected keys and values, found {kind(root)}")
+            return
+        members = reader.members(root, "")
+        version = self.version(root, members)
+        self.config.versions.append(version)
+        if version == 3:
+            self.read_v3(members)
+        elif version == 2:
+            self.read_v2(members)
+
+    def version(self, root: Node, members: dict[str, tuple[Node, Node]]) -> int:
+        if "version" not in members or is_null(members["version"][1]):
+            self.reader.problem(root, MISSING_VERSION)
+            return 0
+        node = members["version"][1]
+        text = node.value if isinstance(node, ScalarNode) else ""
+        if text in ("2", "3"):
+            return int(text)
+        hint = "run `portway config upgrade`" if text == "1" else ""
+        self.reader.problem(node, f"unknown version {text!r}. valid versions are: [2 3]", "version", hint)
+        return 0
+
+    # --- version 3
+
+    def read_v3(self, members: dict[str, tuple[Node, Node]]) -> None:
+        reader = self.reader
+        for name, (key, value) in members.items():
+            if name == "version":
+                continue
+            if name == "agent":
+                hints = {old: f"is called {new} in version 3" for old, new in RENAMED.items()}
+                hints["region"] = "was removed in version 3"
+                self.config.agent |= reader.map(value, AGENT, "agent", hints)
+            elif name == "endpoints":
+                self.endpoints(value)
+            elif name == "tunnels":
+                self.tunnels(value, 3)
+            elif name in V2_AGENT:
+                new = RENAMED.get(name, name)
+                what = "was removed in version 3" if name == "region" else f"belongs under agent:, as agent.{new}"
+                reader.problem(key, f"{name} {what}", name)
+            else:
+                reader.unknown(key, name, dict.fromkeys(V3_TOP, TUNNEL["addr"]), "", {})
+
+    def endpoints(self, node: Node) -> None:
+        if is_null(node):
+            return
+        if not isinstance(node, SequenceNode):
+            self.reader.problem(node, f"endpoints: expected a list of `- name: …`, found {kind(node)}")
+            return
+        seen: dict[str, int] = {}
+        for index, item in enumerate(node.value):
+            entry = self.endpoint(item, f"endpoints[{index}]")
+            if entry is None:
+                continue
+            if entry.name in seen:
+                message = (
+                    f"endpoints[{index}].name: the name {entry.name!r} is taken (first on line {seen[entry.name]})"
+                )
+                self.reader.problem(item, message)
+                continue
+            seen[entry.name] = entry.line
+            places = [place for place, other in enumerate(self.config.endpoints) if other.name == entry.name]
+            if places:
+                self.config.endpoints[places[0]] = entry
+            else:
+                self.config.endpoints.append(entry)
+
+    def endpoint(self, node: Node, path: str) -> Entry | None:
+        reader = self.reader
+        if not isinstance(node, MappingNode):
+            reader.problem(node, f"{path}: expected a map, found {kind(node)}")
+            return None
+        hints = {old: f"is written as {new} in an endpoint" for old, new in V3_PLACES.items()}
+        hints["binding"] = "is a list: bindings: [X]"
+        before = len(reader.problems)
+        read = reader.map(node, ENDPOINT, path, hints)
+        named = {key.value for key, _ in node.value if isinstance(key, ScalarNode)}
+        if "name" not in read and "name" not in named:
+            reader.problem(node, f"missing {path}.name")
+        shown = f'{path} "{read["name"]}"' if "name" in read else path
+        if "upstream" not in named:
+            reader.problem(node, f"missing {shown}: upstream" if "name" not in read else f"missing {path}.upstream")
+        elif "url" not in read.get("upstream", {}):
+            key = next(key for key, _ in node.value if isinstance(key, ScalarNode) and key.value == "upstream")
+            reader.problem(key, f"missing {path}.upstream.url")
+        urls = read.get("url", [])
+        if len(urls) > 1:
+            reader.problem(node, f"{shown}: url: one URL, not {len(urls)}")
+        options = _options_of_endpoint(read, urls[0] if urls else "")
+        self.check(node, options, shown, {"addr": "upstream.url"})
+        if "agent_tls" in options and options["proto"] != "tls":
+            reader.problem(node, f"{shown}: agent_tls_termination is for tls:// URLs only")
+        if "name" not in read or len(reader.problems) > before:
+            # A later entry of this name is still told to be a double.
+            return Entry(read["name"], options, reader.file, position(node)[0], 3) if "name" in read else None
+        return Entry(read["name"], options, reader.file, position(node)[0], 3)
+
+    # --- version 2
+
+    def read_v2(self, members: dict[str, tuple[Node, Node]]) -> None:
+        reader = self.reader
+        renamed = {new: old for old, new in RENAMED.items()}
+        for name, (key, value) in members.items():
+            if name == "version":
+                continue
+            if name == "tunnels":
+                self.tunnels(value, 2)
+            elif name in ("agent", "endpoints"):
+                reader.problem(key, f"{name} needs `version: 3`", name)
+            elif name in renamed:
+                reader.problem(key, f"{name} is called {renamed[name]} in version 2", name)
+            elif name not in V2_AGENT:
+                reader.unknown(key, name, {**V2_AGENT, "tunnels": TUNNEL["addr"]}, "", {})
+            elif not is_null(value):
+                read = reader.value(value, V2_AGENT[name], name)
+                if read is not None and name != "region":
+                    self.config.agent[RENAMED.get(name, name)] = read
+
+    def tunnels(self, node: Node, version: int) -> None:
+        if is_null(node):
+            return
+        if not isinstance(node, MappingNode):
+            self.reader.problem(node, f"tunnels: expected a map of names, found {kind(node)}")
+            return
+        for name, (key, value) in self.reader.members(node, "tunnels").items():
+            path = f"tunnels.{name}"
+            hints = {
+                "verify_upstream_tls": "is called upstream_tls_verify",
+                "upstream_ca_path": "is called upstream_tls_verify_cas",
+                "bind_tls": "is of version 1: use schemes",
+                "auth": "is of version 1: use basic_auth",
+                "binding": "is a list: bindings: [X]",
+            }
+            options = self.reader.map(value, TUNNEL, path, hints)
+            for old in DEPRECATED:
+                if old in options:
+                    self.config.notices.append(f"{path}.{old} is deprecated, use {DEPRECATED[old]} instead")
+            self.tunnel(key, options, path, position(key)[0], name, version)
+
+    def tunnel(self, key: Node, options: dict[str, Any], path: str, line: int, name: str, version: int) -> None:
+        reader = self.reader
+        if "addr" not in options:
+            reader.problem(key, f"missing {path}.addr")
+        if "labels" not in options:
+            if "proto" not in options:
+                reader.problem(key, f"missing {path}.proto: the protocol name, http, tcp or tls")
+            elif options["proto"] not in ("http", "tcp", "tls"):
+                reader.problem(key, f"{path}.proto: unknown protocol name {options['proto']!r}, use http, tcp or tls")
+            else:
+                self.check(key, options, path, {})
+        for first, second in (("crt", "key"), ("key", "crt")):
+            if first in options and second not in options:
+                reader.problem(key, f"{path}: {first} needs {second}")
+        for pair in (("domain", "subdomain"), ("domain", "hostname"), ("hostname", "subdomain"), ("url", "domain")):
+            if pair[0] in options and pair[1] in options:
+                reader.problem(key, f"{path}: {pair[0]} and {pair[1]} exclude each other")
+        entry_name = options.pop("name", name)
+        self.config.tunnels[name] = Entry(entry_name, options, reader.file, line, version)
+
+    def check(self, node: Node, options: dict[str, Any], path: str, shown: dict[str, str]) -> None:
+        """Addresses and combinations that can be told wrong without the edge."""
+        reader = self.reader
+        proto = options.get("proto", "http")
+        for option, protocols in ON_PROTOCOLS.items():
+            if option in options and (("http" if proto == "https" else proto) not in protocols):
+                reader.problem(node, f"{path}: {option} makes no sense on an endpoint of protocol {proto}")
+        policies = [name for name in ("traffic_policy", "traffic_policy_file", "traffic_policy_url") if name in options]
+        if len(policies) > 1:
+            reader.problem(node, f"{path}: {' and '.join(policies)} exclude each other")
+        if len(options.get("bindings", [])) > 1:
+            reader.problem(node, f"{path}: bindings: one binding, not several")
+        try:
+            if "addr" in options:
+                upstream.normalise(options["addr"], proto)
+        except ValueError as error:
+            reader.problem(node, f"{join(path, shown.get('addr', 'addr'))}: {error}")
+        try:
+            if options.get("url"):
+                family = endpoint_url.parse(options["url"], proto).proto
+                if {"https": "http"}.get(family, family) != {"https": "http"}.get(proto, proto):
+                    reader.problem(node, f"{path}.url: an endpoint of protocol {proto} cannot have {options['url']!r}")
+        except ValueError as error:
+            reader.problem(node, f"{path}.url: {error}")
+
+
+MISSING_VERSION = "`version` property is required: add `version: 3`, or run `portway config upgrade`"
+
+
+def _options_of_endpoint(read: dict[str, Any], url: str) -> dict[str, Any]:
+    """An endpoint in the words of a tunnel definition."""
+    same = ("bindings", "description", "metadata", "pooling_enabled", "inspect")
+    options = {
+        key: read[key] for key in (*same, "traffic_policy", "traffic_policy_file", "traffic_policy_url") if key in read
+    }
+    try:
+        proto = endpoint_url.parse(url).proto if url else "https"
+    except ValueError:
+        proto = "https"
+    options |= {"proto": proto, "url": url or "https://"}
+    up = read.get("upstream", {})
+    if "url" in up:
+        options["addr"] = up["url"]
+    places = {
+        "protocol": "upstream_protocol",
+        "proxy_protocol": "upstream_proxy_protocol",
+        "tls_verify": "upstream_tls_verify",
+        "tls_verify_cas": "upstream_tls_verify_cas",
+    }
+    options |= {new: up[old] for old, new in places.items() if old in up}
+    if options.get("upstream_protocol") == "https":
+        options["upstream_protocol"] = "http1"
+    if "agent_tls_termination" in read:
+        options["agent_tls"] = read["agent_tls_termination"]
+    return options

@@ -1,0 +1,182 @@
+"""What an endpoint becomes in the plan (config.md §10)."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from portway.config import endpoint_url, options, upstream
+from portway.config.errors import ConfigError, Problem
+from portway.config.model import Config, Entry
+
+POLICY_TIMEOUT = 10  # seconds
+LARGEST_POLICY = 1 << 20
+
+
+def tunnel_entry(name: str, definition: Mapping[str, Any]) -> Entry:
+    """An entry of flags instead of a file."""
+    return Entry(name, dict(definition))
+
+
+def select(config: Config, names: Sequence[str]) -> list[Entry]:
+    """The entries of these names. Raises `ConfigError` for one that is not there."""
+    known = {**{entry.name: entry for entry in config.endpoints}, **config.tunnels}
+    known |= {entry.name: entry for entry in config.tunnels.values()}
+    for name in names:
+        if name not in known:
+            available = ", ".join(entry.name for entry in config.entries) or "none"
+            files = " ".join(str(path) for path in config.read)
+            raise ConfigError(
+                f"Tunnel '{name}' is not defined in the config files.\n"
+                f"Tunnels available: {available}\nConfig files read: [{files}]"
+            )
+    return [known[name] for name in dict.fromkeys(names)]
+
+
+def endpoints(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """The `endpoints` of the plan. Raises `ConfigError` for what cannot be started, with the entry's name."""
+    plans: list[dict[str, Any]] = []
+    problems: list[Problem] = []
+    for entry in entries:
+        try:
+            plans += _plans(entry)
+        except (ValueError, OSError) as error:
+            reason = (
+                f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+            )
+            shown = f'endpoint "{entry.name}": ' if entry.file else ""
+            problems.append(Problem(f"{shown}{reason}", entry.file, entry.line, 1 if entry.line else 0))
+    if problems:
+        raise ConfigError(problems)
+    return plans
+
+
+def _plans(entry: Entry) -> list[dict[str, Any]]:
+    given = entry.options
+    if "labels" in given and "proto" not in given:
+        raise ValueError("endpoints by labels are no longer supported: give it a url instead")
+    proto = given.get("proto", "https")
+    if proto not in ("http", "https", "tcp", "tls"):
+        raise ValueError(f"unknown protocol name {proto!r}: use http, tcp or tls")
+    schemes = given.get("schemes") or []
+    if proto == "http" and set(schemes) == {"http", "https"}:
+        secure = _plan(entry, "https", entry.name)
+        plain = _plan(entry, "http", f"{entry.name} (http)")
+        return [secure, plain]
+    if proto == "http":
+        proto = schemes[0] if schemes else "https"
+    return [_plan(entry, proto, entry.name)]
+
+
+def _plan(entry: Entry, proto: str, name: str) -> dict[str, Any]:
+    given = entry.options
+    proto, url, opts = _url(given, proto)
+    target = upstream.normalise(str(given.get("addr", "")), proto)
+
+    def read(path: str) -> str:
+        return _read(path, entry.folder)
+
+    verify_cas = given.get("upstream_tls_verify_cas")
+    plan: dict[str, Any] = {
+        "name": name,
+        "proto": proto,
+        "url": url,
+        "upstream": target.url,
+        "addr": target.addr,
+        "metadata": given.get("metadata", ""),
+        "description": given.get("description", ""),
+        "bindings": [binding for binding in given.get("bindings", []) if binding],
+        "pooling_enabled": bool(given.get("pooling_enabled", False)),
+        "inspect": bool(given.get("inspect", True)),
+        "traffic_policy": _policy(given, entry.folder),
+        "upstream_protocol": given.get("upstream_protocol") or given.get("app_protocol") or "",
+        "proxy_protocol": _proxy_protocol(given),
+        "tls_verify": bool(given.get("upstream_tls_verify", False)),
+        "tls_verify_cas": read(verify_cas) if verify_cas else None,
+        "agent_tls": _agent_tls(given, read) if proto == "tls" else None,
+        "opts": {**opts, **options.wire({**given, "proto": proto}, target.url, read)},
+    }
+    if plan["upstream_protocol"] not in ("", "http1", "http2"):
+        raise ValueError(f"the upstream protocol {plan['upstream_protocol']!r} must be http1 or http2")
+    if binding := next((one for one in plan["bindings"] if one not in ("public", "internal", "kubernetes")), None):
+        raise ValueError(f"the binding {binding!r} is not public, internal or kubernetes")
+    return plan
+
+
+def _url(given: Mapping[str, Any], proto: str) -> tuple[str, str, dict[str, Any]]:
+    """Protocol, URL request and wire options of however the name was given."""
+    url = given.get("url") or ""
+    if url:
+        parsed = endpoint_url.parse(url, proto)
+        family = {"https": "http"}
+        if family.get(parsed.proto, parsed.proto) != family.get(proto, proto):
+            raise ValueError(f"an endpoint of protocol {family.get(proto, proto)} cannot have the URL {url!r}")
+        return parsed.proto, parsed.text, {}
+    host = given.get("domain") or given.get("hostname")
+    if host:
+        return proto, endpoint_url.parse(f"{proto}://{host}").text, {}
+    if address := given.get("remote_addr"):
+        if ":" not in address:
+            raise ValueError(f"remote_addr: {address!r} is no host:port")
+        return proto, endpoint_url.parse(f"tcp://{address}").text, {}
+    if label := given.get("subdomain"):
+        return proto, "", {"Subdomain": label}
+    return proto, f"{proto}://", {}
+
+
+def _proxy_protocol(given: Mapping[str, Any]) -> int:
+    version = str(given.get("upstream_proxy_protocol") or given.get("proxy_proto") or "0")
+    if version not in ("0", "1", "2"):
+        raise ValueError(f"the PROXY protocol has versions 1 and 2, not {version!r}")
+    return int(version)
+
+
+def _agent_tls(given: Mapping[str, Any], read: options.Read) -> dict[str, Any] | None:
+    """TLS ends in the agent: asked for by name, or by giving the key, which is to stay here then."""
+    own = given.get("agent_tls")
+    if own:
+        cert, key = own.get("server_certificate"), own.get("server_private_key")
+        cas = own.get("mutual_tls_certificate_authorities", [])
+    else:
+        if given.get("terminate_at", "agent") != "agent":
+            return None
+        cert, key = given.get("crt"), given.get("key")
+        cas = [given["mutual_tls_cas"]] if given.get("mutual_tls_cas") else []
+        if not cert and not key and "terminate_at" not in given:
+            if cas:
+                raise ValueError("mutual_tls_cas needs crt and key here")
+            return None
+    if not cert or not key:
+        raise ValueError("TLS can end in the agent with both a certificate and its key only")
+    pem = "\n".join(_pem(ca, read) for ca in cas)
+    return {"cert": _pem(cert, read), "key": _pem(key, read), "client_cas": pem or None}
+
+
+def _pem(text: str, read: options.Read) -> str:
+    return text if "-----BEGIN" in text else read(text)
+
+
+def _policy(given: Mapping[str, Any], folder: Path) -> str:
+    inline = given.get("traffic_policy", given.get("policy"))
+    if inline is not None:
+        return json.dumps(inline, ensure_ascii=False)
+    if path := given.get("traffic_policy_file") or given.get("policy_file"):
+        return _read(path, folder)
+    if url := given.get("traffic_policy_url"):
+        if not url.startswith(("https://", "http://")):
+            raise ValueError(f"traffic_policy_url: {url!r} is no http or https URL")
+        with urllib.request.urlopen(url, timeout=POLICY_TIMEOUT) as response:  # noqa: S310 - checked above
+            text: bytes = response.read(LARGEST_POLICY)
+        return text.decode()
+    return ""
+
+
+def _read(path: str, folder: Path) -> str:
+    """A file by the working directory, else by the directory of the configuration."""
+    wanted = Path(path).expanduser()
+    if not wanted.is_absolute() and not wanted.exists() and (folder / wanted).exists():
+        wanted = folder / wanted
+    return wanted.read_text()

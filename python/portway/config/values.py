@@ -1,0 +1,151 @@
+"""What the scalars of a configuration may say (config.md §3). Each function takes the text of a value and gives what
+it means; it raises `ValueError` with a sentence for the user."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from decimal import Decimal
+
+UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
+SIZES = {"": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
+BOOLS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+def text(value: str) -> str:
+    return value
+
+
+def boolean(value: str) -> bool:
+    try:
+        return BOOLS[value.lower()]
+    except KeyError:
+        raise ValueError(f"expected true or false, found {value!r}") from None
+
+
+def integer(value: str) -> int:
+    """A whole number, or a size such as `50MB`."""
+    match = re.fullmatch(r"([-+]?[0-9]+) ?([A-Za-z]*)", value)
+    if match is None or match[2].upper() not in SIZES:
+        raise ValueError(f"expected a whole number, found {value!r}")
+    number = int(match[1]) * SIZES[match[2].upper()]
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{value} is too large")
+    return number
+
+
+def ratio(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"expected a number, found {value!r}") from None
+
+
+def duration(value: str) -> int:
+    """A Go duration such as `1m30s`, in nanoseconds."""
+    if value.startswith("-"):
+        raise ValueError(f"{value!r} is negative")
+    rest = value.removeprefix("+")
+    if rest == "0":
+        return 0
+    if re.fullmatch(r"[0-9.]+", rest):
+        raise ValueError(f"{value!r} needs a unit, as in {rest}s (units: ns us ms s m h)")
+    parts = DURATION.findall(rest)
+    if not parts or "".join(number + unit for number, unit in parts) != rest:
+        raise ValueError(f"{value!r} is no duration such as 10s or 1m30s (units: ns us ms s m h)")
+    return int(sum(Decimal(number) * UNITS[unit] for number, unit in parts))
+
+
+def host_port(value: str, default: int | None = None) -> str:
+    """`host:port`; a scheme in front and a slash behind are dropped."""
+    bare = re.sub(r"^(tls|https)://", "", value.strip()).removesuffix("/")
+    host, colon, port = bare.rpartition(":")
+    if (not colon or bare.endswith("]")) and default is not None:
+        host, port = bare, str(default)
+    if not host or not port.isdecimal() or not 0 < int(port) <= 65535 or re.search(r"[\s/@]", host):
+        raise ValueError(f"{value!r} is no address such as example.com:443")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError(f"{value!r}: write an IPv6 address in brackets, [::1]:443")
+    return f"{host}:{port}"
+
+
+def connect_url(value: str) -> str:
+    return host_port(value, 443)
+
+
+def web_addr(value: str) -> str:
+    """`host:port`, a port, or `false`."""
+    if value.lower() == "false":
+        return "false"
+    if value.isdecimal() and int(value) <= 65535:
+        return f"127.0.0.1:{value}"
+    if value.endswith(":0"):
+        return value
+    return host_port(value)
+
+
+def listener(value: str) -> str | None:
+    """Where to listen: `127.0.0.1:80`, `[::]:80`, `:80` (everywhere), `80` (this machine), or `off`."""
+    if value in ("", "off", "false"):
+        return None
+    host, _, port = value.rpartition(":")
+    if not value.startswith(":") and not host:
+        host = "127.0.0.1"
+    host = {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(host, host)  # noqa: S104 - asked for by `:PORT`
+    expected = ValueError("an IP address and port such as 0.0.0.0:443")
+    try:
+        ip = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise expected from None
+    if (ip.version == 6) != host.startswith("[") or not port.isdecimal() or int(port) > 65535:
+        raise expected
+    return f"{host}:{port}"
+
+
+def address(value: str) -> str:
+    """An IP address, or `IP:port`."""
+    bare = value.rpartition(":")[0].strip("[]") if value.count(":") == 1 or "]:" in value else value
+    try:
+        ipaddress.ip_address(bare)
+    except ValueError:
+        raise ValueError(f"{value!r} is no IP address") from None
+    return value
+
+
+def proxy(value: str) -> str:
+    if not re.match(r"(https?|socks5h?)://[^\s/]+", value):
+        raise ValueError("expected a URL with http://, https:// or socks5:// in front")
+    return value
+
+
+def one_of(*allowed: str) -> OneOf:
+    return OneOf(allowed)
+
+
+class OneOf:
+    """One of some words."""
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        self.allowed = allowed
+
+    def __call__(self, value: str) -> str:
+        if value not in self.allowed:
+            raise ValueError(f"{value!r} is not one of {', '.join(self.allowed)}")
+        return value
+
+
+def at_most(limit: int) -> AtMost:
+    return AtMost(limit)
+
+
+class AtMost:
+    """A text of so many bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    def __call__(self, value: str) -> str:
+        if len(value.encode()) > self.limit:
+            raise ValueError(f"longer than {self.limit} bytes")
+        return value
