@@ -4,26 +4,47 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.agents import Agents
 from harness.edge import Edge
-from harness.process import Process
+from harness.process import PATIENCE, Process
 from harness.sdk import Sdks
 from harness.servers import Iperf, Nginx, Postgres
+from harness.site import Site
+from harness.terminal import Terminal
 from harness.tls import Authority
 from harness.upstreams import Upstreams
+
+# A visitor that waits for what never comes fails by itself, and with its own line.
+socket.setdefaulttimeout(PATIENCE)
 
 # What the person running the tests has set must not reach the programs under test.
 for _name in list(os.environ):
     if _name.startswith(("NGROK_", "PORTWAY_")) or _name.lower() in ("http_proxy", "https_proxy", "all_proxy"):
         del os.environ[_name]
 
+NewEdge = Callable[..., Edge]
+
 # The processes whose logs a failed test shows, by test or module.
 _shown = pytest.StashKey[list[list[Process]]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: many seconds by itself; left out unless asked for with -m")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.markexpr:
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in slow]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -41,14 +62,12 @@ def _show(node: pytest.Item | pytest.Collector, processes: list[Process]) -> Non
     node.stash.setdefault(_shown, []).append(processes)
 
 
-@pytest.fixture
-def new_edge(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Edge]]:
-    """Makes edges with flags of their own."""
+def _edges(node: pytest.Item | pytest.Collector, home: Path) -> Iterator[NewEdge]:
     made: list[Edge] = []
 
     def make(*flags: str, env: dict[str, str] | None = None) -> Edge:
-        edge = Edge(tmp_path / f"edge-{len(made)}", secrets.token_urlsafe(18), flags, env or {})
-        _show(request.node, edge.processes)
+        edge = Edge(home / f"edge-{len(made)}", secrets.token_urlsafe(18), flags, env or {})
+        _show(node, edge.processes)
         made.append(edge)
         return edge.start()
 
@@ -58,27 +77,64 @@ def new_edge(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callabl
             process.stop()
 
 
+def _agents(node: pytest.Item | pytest.Collector, home: Path, edge: Edge | None) -> Iterator[Agents]:
+    agents = Agents(home, edge)
+    _show(node, agents.started)
+    yield agents
+    agents.stop()
+
+
 @pytest.fixture
-def edge(new_edge: Callable[..., Edge]) -> Edge:
+def new_edge(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewEdge]:
+    """Makes edges with flags of their own."""
+    yield from _edges(request.node, tmp_path)
+
+
+@pytest.fixture
+def edge(new_edge: NewEdge) -> Edge:
     return new_edge()
 
 
 @pytest.fixture
 def agents(request: pytest.FixtureRequest, edge: Edge, tmp_path: Path) -> Iterator[Agents]:
     """Agents of `edge`."""
-    agents = Agents(tmp_path, edge)
-    _show(request.node, agents.started)
-    yield agents
-    agents.stop()
+    yield from _agents(request.node, tmp_path, edge)
+
+
+@pytest.fixture
+def agents_of(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[Edge], Agents]]:
+    """Agents of edges the test makes itself."""
+    made: list[Agents] = []
+
+    def of(edge: Edge) -> Agents:
+        agents = Agents(tmp_path / f"agents-{len(made)}", edge)
+        _show(request.node, agents.started)
+        made.append(agents)
+        return agents
+
+    yield of
+    for agents in made:
+        agents.stop()
 
 
 @pytest.fixture
 def alone(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Agents]:
     """Agents with nothing configured: each carries its own edge."""
-    agents = Agents(tmp_path)
-    _show(request.node, agents.started)
-    yield agents
-    agents.stop()
+    yield from _agents(request.node, tmp_path, None)
+
+
+@pytest.fixture
+def terminals() -> Iterator[Callable[..., Terminal]]:
+    """Starts programs on terminals."""
+    made: list[Terminal] = []
+
+    def make(*argv: str, **how: Any) -> Terminal:
+        made.append(Terminal(argv, **how))
+        return made[-1]
+
+    yield make
+    for terminal in made:
+        terminal.stop()
 
 
 @pytest.fixture
@@ -95,6 +151,27 @@ def sdks(request: pytest.FixtureRequest, edge: Edge) -> Iterator[Sdks]:
 def upstreams(tmp_path: Path) -> Iterator[Upstreams]:
     upstreams = Upstreams(tmp_path)
     yield upstreams
+    upstreams.stop()
+
+
+# === for tests that leave no trace: started once for all tests of a module
+
+
+@pytest.fixture(scope="module")
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    home = tmp_path_factory.mktemp("site")
+    upstreams = Upstreams(home)
+    edges = _edges(request.node, home)
+    edge = next(edges)()
+    groups = _agents(request.node, home, edge)
+    agents = next(groups)
+    upstream = upstreams.http()
+    site = Site(edge, agents, upstreams, upstream, agents.http(upstream.url, url="http://"), agents.http(upstream.url))
+    for agent in (site.plain, site.secure):
+        agent.up()
+    yield site
+    for rest in (groups, edges):
+        next(rest, None)
     upstreams.stop()
 
 

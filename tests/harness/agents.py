@@ -38,7 +38,6 @@ class Agent:
         return self.up()[0]
 
     def visitor(self) -> Visitor:
-        assert self.edge, "an embedded edge is visited by its URL"
         return Visitor(self.edge, self.url)
 
     def get(self, path: str = "/", **headers: str) -> Answer:

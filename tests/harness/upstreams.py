@@ -174,8 +174,8 @@ class HttpUpstream(Listening):
     `/bytes/N` N known bytes · `/chunked/N` the same without a length · `/status/N` · `/slow` after `release()` ·
     `/events` server-sent events, one for each `release()` · `/close` no answer · `/garbage` no HTTP ·
     `/short` less than promised · `/early` 413 before the body is read · `/trailers` · `/upgrade` echo of raw bytes ·
-    `/hints` 103 before the answer · `/location` a redirect to the Host it was asked for · `/forged` an error code of the
-    edge in its answer · anything else: the request as JSON.
+    `/hints` 103 before the answer · `/location` a redirect to the Host it was asked for · `/forged` an error code of
+    the edge in its answer · anything else: the request as JSON.
     """
 
     def __init__(self, loop: Loop, *, tls: ssl.SSLContext | None = None, unix: Path | None = None) -> None:

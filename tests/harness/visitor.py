@@ -37,28 +37,33 @@ class Answer:
         return self.headers["ngrok-error-code"]
 
 
-def trusting(edge: Edge, alpn: Iterable[str] = ()) -> ssl.SSLContext:
+def trusting(edge: Edge | None, alpn: Iterable[str] = ()) -> ssl.SSLContext:
+    assert edge, "the edge inside an agent shows its CA to nobody"
     context = ssl.create_default_context(cafile=str(edge.ca))
     if alpn:
         context.set_alpn_protocols(list(alpn))
     return context
 
 
-def dial(edge: Edge, url: str, alpn: Iterable[str] = ()) -> socket.socket:
-    """A connection to where the URL leads, past name resolution, with TLS done for https."""
+def dial(edge: Edge | None, url: str, alpn: Iterable[str] = ()) -> socket.socket:
+    """A connection to where the URL leads, past name resolution, with TLS done for https.
+
+    Without an edge, the URL is one of an edge inside an agent: its port is the listener's.
+    """
     parts = urlsplit(url)
     if parts.scheme == "https":
+        assert edge
         raw = socket.create_connection(edge.https, 20)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return trusting(edge, alpn).wrap_socket(raw, server_hostname=parts.hostname)
-    to: Address = ("127.0.0.1", parts.port or 0) if parts.scheme == "tcp" else edge.http
+    to: Address = edge.http if edge and parts.scheme == "http" else ("127.0.0.1", parts.port or 0)
     return socket.create_connection(to, 20)
 
 
 class Visitor:
     """One visitor connection to one URL; requests go over it one after the other."""
 
-    def __init__(self, edge: Edge, url: str) -> None:
+    def __init__(self, edge: Edge | None, url: str) -> None:
         self.host = urlsplit(url).netloc
         self.connection = http.client.HTTPConnection("edge.invalid")
         self.connection.sock = dial(edge, url, ["http/1.1"] if url.startswith("https") else [])

@@ -1,0 +1,97 @@
+"""A terminal with a program in it, as a person sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import termios
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+import pyte
+
+from harness.process import PATIENCE
+
+
+class Terminal:
+    """A program on a pseudo-terminal. What it draws is kept as a screen of `rows` × `columns`."""
+
+    def __init__(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, columns: int = 100, rows: int = 30
+    ) -> None:
+        self.screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self.screen)
+        self._came = threading.Condition()
+        self._over = False
+        self.raw = bytearray()
+        self._fd, inner = pty.openpty()
+        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.before = termios.tcgetattr(inner)
+        self._inner = inner
+        self.popen = subprocess.Popen(
+            ["setsid", "--ctty", *argv],  # it replaces itself by the program
+            env={**os.environ, "TERM": "xterm-256color", **(env or {})},
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self._fd, 1 << 16)
+            except OSError:
+                data = b""
+            with self._came:
+                if data:
+                    self.raw += data
+                    self._stream.feed(data)
+                else:
+                    self._over = True
+                self._came.notify_all()
+            if not data:
+                return
+
+    def text(self) -> str:
+        with self._came:
+            return "\n".join(line.rstrip() for line in self.screen.display)
+
+    def wait(self, what: str, seen: Callable[[str], bool], patience: float = PATIENCE) -> str:
+        """The screen, once it shows what is waited for."""
+        with self._came:
+
+            def shows() -> bool:
+                return seen("\n".join(line.rstrip() for line in self.screen.display))
+
+            self._came.wait_for(lambda: shows() or self._over, patience)
+            assert shows(), f"the terminal never showed {what}:\n" + "\n".join(self.screen.display)
+        return self.text()
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._fd, keys)
+
+    def resize(self, columns: int, rows: int) -> None:
+        with self._came:
+            self.screen.resize(rows, columns)
+        fcntl.ioctl(self._inner, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def modes(self) -> list[object]:
+        """What `tcgetattr` says now: a program must leave it as it was."""
+        return list(termios.tcgetattr(self._inner))
+
+    def end(self) -> int:
+        """Its exit code."""
+        return self.popen.wait(PATIENCE)
+
+    def stop(self) -> None:
+        if self.popen.poll() is None:
+            self.popen.kill()
+            self.popen.wait()
+        for fd in (self._inner, self._fd):
+            with contextlib.suppress(OSError):
+                os.close(fd)
