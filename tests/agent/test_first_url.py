@@ -136,13 +136,13 @@ def both_ways(alone: Agents, upstream: HttpUpstream, length: int) -> float:
 
 def test_100_mb_arrive_whole_both_ways(alone: Agents, upstream: HttpUpstream) -> None:
     held = both_ways(alone, upstream, 100 * MIB)
-    assert held < 64, "bodies are carried, not kept"
+    assert held < 128, f"{held:.0f} MiB: bodies are carried, not kept"
 
 
 @pytest.mark.slow
 def test_1_gb_arrives_whole_both_ways(alone: Agents, upstream: HttpUpstream) -> None:
     held = both_ways(alone, upstream, 1024 * MIB)
-    assert held < 64, "bodies are carried, not kept"
+    assert held < 128, f"{held:.0f} MiB: bodies are carried, not kept"
 
 
 # === its end

@@ -73,14 +73,26 @@ class Http2Visitor:
         self.exchanges[stream] = Exchange()
         self.h2.send_headers(stream, list(fields), end_stream=body is None and not trailers)
         if body is not None:
-            self.h2.send_data(stream, body, end_stream=not trailers)
+            self._send_body(stream, body, end=not trailers)
         if trailers:
             self.h2.send_headers(stream, list(trailers), end_stream=True)
         self.flush()
         return stream
 
+    def _send_body(self, stream: int, body: bytes, *, end: bool) -> None:
+        while len(body) > self.h2.max_outbound_frame_size:
+            self._send_piece(stream, body[: self.h2.max_outbound_frame_size], end=False)
+            body = body[self.h2.max_outbound_frame_size :]
+        self._send_piece(stream, body, end=end)
+
+    def _send_piece(self, stream: int, piece: bytes, *, end: bool) -> None:
+        while self.h2.local_flow_control_window(stream) < len(piece):
+            self.flush()
+            assert self._turn(), "the connection ended during the upload"
+        self.h2.send_data(stream, piece, end_stream=end)
+
     def data(self, stream: int, data: bytes, *, end: bool = False) -> None:
-        self.h2.send_data(stream, data, end_stream=end)
+        self._send_body(stream, data, end=end)
         self.flush()
 
     def _turn(self) -> bool:

@@ -70,20 +70,25 @@ class Listening:
         self._open: set[asyncio.StreamWriter] = set()
         self.port = 0
         self.connections = 0
+        self.changed = threading.Condition()
         self.up()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raise NotImplementedError
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self._open.add(writer)
+        with self.changed:
+            self.connections += 1
+            self._open.add(writer)
+            self.changed.notify_all()
         try:
             await self.serve(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
-            self._open.discard(writer)
+            with self.changed:
+                self._open.discard(writer)
+                self.changed.notify_all()
             writer.close()
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
@@ -114,6 +119,16 @@ class Listening:
     @property
     def open_connections(self) -> int:
         return len(self._open)
+
+    def wait_open(self, most: int) -> None:
+        """Waits until no more than so many connections are open."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self._open) <= most, PATIENCE), f"{len(self._open)} are open"
+
+    def wait_connections(self, count: int) -> None:
+        """Waits until so many connections have come."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.connections >= count, PATIENCE), f"{self.connections} came"
 
     @property
     def address(self) -> str:
@@ -184,6 +199,7 @@ class HttpUpstream(Listening):
         self.arrived = threading.Condition()
         self._gate = asyncio.Event()
         self._steps = 0
+        self._waiting = 0
         super().__init__(loop, tls=tls, unix=unix)
 
     @property
@@ -194,14 +210,34 @@ class HttpUpstream(Listening):
         """Lets everything that waits in `/slow` and `/events` go one step on."""
         self._loop.loop.call_soon_threadsafe(self._step)
 
+    def release_when_waiting(self) -> None:
+        """The same, once somebody waits."""
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: self._waiting > 0, PATIENCE), "nobody waits"
+        self.release()
+
     def _step(self) -> None:
         self._steps += 1
         old, self._gate = self._gate, asyncio.Event()
         old.set()
 
-    async def _released(self, beyond: int) -> None:
-        while self._steps <= beyond:
-            await self._gate.wait()
+    async def _released(self, beyond: int, reader: asyncio.StreamReader) -> None:
+        """Waits for a step. Whoever hangs up meanwhile is noticed; nobody pipelines behind these requests."""
+        with self.arrived:
+            self._waiting += 1
+            self.arrived.notify_all()
+        gone = asyncio.ensure_future(reader.read(1))
+        try:
+            while self._steps <= beyond:
+                gate = asyncio.ensure_future(self._gate.wait())
+                await asyncio.wait({gate, gone}, return_when=asyncio.FIRST_COMPLETED)
+                gate.cancel()
+                if gone.done():
+                    raise asyncio.IncompleteReadError(gone.result(), 1)
+        finally:
+            gone.cancel()
+            with self.arrived:
+                self._waiting -= 1
 
     def wait_requests(self, count: int) -> None:
         with self.arrived:
@@ -320,14 +356,14 @@ class HttpUpstream(Listening):
         elif kind == "status":
             await self._send(writer, int(number), b"" if number in ("204", "304") else number.encode(), head=head)
         elif kind == "slow":
-            await self._released(self._steps)
+            await self._released(self._steps, reader)
             await self._send(writer, 200, b"at last")
         elif kind == "events":
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
             await writer.drain()
             before = self._steps
             for n in range(3):
-                await self._released(before + n)
+                await self._released(before + n, reader)
                 event = f"data: {n}\n\n".encode()
                 writer.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
                 await writer.drain()

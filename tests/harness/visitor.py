@@ -45,7 +45,17 @@ def trusting(edge: Edge | None, alpn: Iterable[str] = ()) -> ssl.SSLContext:
     return context
 
 
-def dial(edge: Edge | None, url: str, alpn: Iterable[str] = ()) -> socket.socket:
+def credulous(alpn: Iterable[str] = ()) -> ssl.SSLContext:
+    """For names that no certificate can be had for."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    return context
+
+
+def dial(edge: Edge | None, url: str, alpn: Iterable[str] = (), context: ssl.SSLContext | None = None) -> socket.socket:
     """A connection to where the URL leads, past name resolution, with TLS done for https.
 
     Without an edge, the URL is one of an edge inside an agent: its port is the listener's.
@@ -55,7 +65,7 @@ def dial(edge: Edge | None, url: str, alpn: Iterable[str] = ()) -> socket.socket
         assert edge
         raw = socket.create_connection(edge.https, 20)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return trusting(edge, alpn).wrap_socket(raw, server_hostname=parts.hostname)
+        return (context or trusting(edge, alpn)).wrap_socket(raw, server_hostname=parts.hostname)
     to: Address = edge.http if edge and parts.scheme == "http" else ("127.0.0.1", parts.port or 0)
     return socket.create_connection(to, 20)
 
