@@ -20,7 +20,7 @@ class Service(grpc.GenericRpcHandler):
     def __init__(self) -> None:
         self.cancelled = threading.Event()
 
-    def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         return {
             "/test.Service/Echo": grpc.unary_unary_rpc_method_handler(self.echo),
             "/test.Service/Count": grpc.unary_stream_rpc_method_handler(self.count),
@@ -80,7 +80,7 @@ def channel(site: Site, agent: Agent) -> Iterator[grpc.Channel]:
 
 
 def test_a_call_and_its_answer(channel: grpc.Channel) -> None:
-    echo = channel.unary_unary("/test.Service/Echo")
+    echo: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/test.Service/Echo")
     for message in (b"", b"hello", bytes(1 << 20)):
         answer, call = echo.with_call(message, timeout=PATIENCE)
         assert answer == message
@@ -89,13 +89,14 @@ def test_a_call_and_its_answer(channel: grpc.Channel) -> None:
 
 
 def test_an_answer_of_many_messages(channel: grpc.Channel) -> None:
-    answers = channel.unary_stream("/test.Service/Count")(b"1000", timeout=PATIENCE)
-    assert [int(one) for one in answers] == list(range(1000))
+    count: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream("/test.Service/Count")
+    assert [int(one) for one in count(b"1000", timeout=PATIENCE)] == list(range(1000))
 
 
 def test_a_call_of_many_messages(channel: grpc.Channel) -> None:
     numbers = (str(n).encode() for n in range(1000))
-    assert channel.stream_unary("/test.Service/Sum")(numbers, timeout=PATIENCE) == str(sum(range(1000))).encode()
+    add: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary("/test.Service/Sum")
+    assert add(numbers, timeout=PATIENCE) == str(sum(range(1000))).encode()
 
 
 def test_a_conversation_needs_no_end_to_be_heard(channel: grpc.Channel) -> None:
@@ -106,31 +107,35 @@ def test_a_conversation_needs_no_end_to_be_heard(channel: grpc.Channel) -> None:
             assert heard.acquire(timeout=PATIENCE), "the answer to the last message never came"
             yield f"message {n}".encode()
 
+    talk: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream("/test.Service/Talk")
     answers = []
-    for answer in channel.stream_stream("/test.Service/Talk")(said(), timeout=PATIENCE):
+    for answer in talk(said(), timeout=PATIENCE):
         answers.append(answer[::-1].decode())
         heard.release()
     assert answers == [f"message {n}" for n in range(20)]
 
 
 def test_a_failure_keeps_its_status(channel: grpc.Channel) -> None:
+    fail: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/test.Service/Fail")
+    nothing: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/test.Service/Nothing")
     with pytest.raises(grpc.RpcError) as failed:
-        channel.unary_unary("/test.Service/Fail")(b"", timeout=PATIENCE)
+        fail(b"", timeout=PATIENCE)
     assert failed.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert failed.value.details() == "not today"
     with pytest.raises(grpc.RpcError) as failed:
-        channel.unary_unary("/test.Service/Nothing")(b"", timeout=PATIENCE)
+        nothing(b"", timeout=PATIENCE)
     assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_a_visitor_who_cancels_is_heard_by_the_upstream(channel: grpc.Channel, service: Service) -> None:
-    call = channel.unary_stream("/test.Service/Wait")(b"", timeout=PATIENCE)
+    wait: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream("/test.Service/Wait")
+    call = wait(b"", timeout=PATIENCE)
     assert next(iter(call)) == b"first"
     call.cancel()
     assert service.cancelled.wait(PATIENCE)
 
 
 def test_calls_run_side_by_side(channel: grpc.Channel) -> None:
-    echo = channel.unary_unary("/test.Service/Echo")
+    echo: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/test.Service/Echo")
     running = [(n, echo.future(str(n).encode() * 1000, timeout=PATIENCE)) for n in range(200)]
     assert all(call.result() == str(n).encode() * 1000 for n, call in running)

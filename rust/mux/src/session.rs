@@ -155,6 +155,12 @@ impl Core {
         }
     }
 
+    /// Where ids of streams opened here go on; tests need not open a thousand million.
+    #[doc(hidden)]
+    pub fn start_at(&mut self, id: u32) {
+        self.next_id = id;
+    }
+
     pub fn set_peer(&mut self, peer: Peer) {
         self.peer = peer;
         self.growth.enabled = !peer.clamps_credit;

@@ -1,0 +1,189 @@
+use bytes::Bytes;
+use portway_mux::{ErrorCode, StreamReset};
+
+use crate::raw::{DATA, FIN, RST, SYN, TYPE, WNDINC, agent, edge, frame};
+
+#[tokio::test]
+async fn m15_a_stream_that_ends_before_its_type() {
+    for length in 0..4 {
+        let mut bench = agent();
+        bench.send(&frame(DATA, SYN, 2, &TYPE[..length])).await;
+        bench.send(&frame(DATA, FIN, 2, b"")).await;
+        let mut other = bench.accepted(4, b"alive").await;
+        assert_eq!(other.read_chunk().await.unwrap().unwrap(), "alive");
+        assert_eq!(bench.session.open_streams(), 1, "{length}");
+    }
+}
+
+#[tokio::test]
+async fn m16_syn_and_fin_in_one_frame() {
+    let mut bench = agent();
+    bench
+        .send(&frame(DATA, SYN | FIN, 2, &[TYPE, b"x"].concat()))
+        .await;
+    let mut stream = bench.acceptor.accept().await.unwrap();
+    stream.read_type().await.unwrap();
+    assert_eq!(stream.read_chunk().await.unwrap().unwrap(), "x");
+    assert_eq!(stream.read_chunk().await.unwrap(), None);
+    // Ours are two frames, however quickly the end follows.
+    let mut ours = bench.session.open(Bytes::from_static(TYPE)).await.unwrap();
+    ours.finish();
+    let first = bench.next_but_credit().await;
+    assert_eq!((first.flags, first.payload.len()), (SYN, 4));
+    assert_eq!(bench.next_but_credit().await.flags, FIN);
+}
+
+#[tokio::test]
+async fn m17_half_close_each_way_and_the_entry_is_freed() {
+    let mut bench = agent();
+    let mut stream = bench.accepted(2, b"").await;
+    bench.send(&frame(DATA, FIN, 2, b"")).await;
+    assert_eq!(stream.read_chunk().await.unwrap(), None);
+    stream
+        .write_chunk(Bytes::from_static(b"still here"))
+        .await
+        .unwrap();
+    assert_eq!(bench.next_but_credit().await.payload, b"still here");
+    stream.finish();
+    assert_eq!(bench.next_but_credit().await, frame(DATA, FIN, 2, b""));
+    assert_eq!(
+        stream
+            .write_chunk(Bytes::from_static(b"x"))
+            .await
+            .unwrap_err()
+            .kind(),
+        std::io::ErrorKind::BrokenPipe
+    );
+    drop(stream);
+    assert_eq!(bench.session.open_streams(), 0);
+    // The other way about.
+    let mut ours = bench.session.open(Bytes::from_static(TYPE)).await.unwrap();
+    ours.finish();
+    let id = bench.next_but_credit().await.stream;
+    assert_eq!(bench.next_but_credit().await.flags, FIN);
+    bench.send(&frame(DATA, 0, id, b"answer")).await;
+    assert_eq!(ours.read_chunk().await.unwrap().unwrap(), "answer");
+}
+
+#[tokio::test]
+async fn m18_fin_with_payload_delivers_it() {
+    let mut bench = agent();
+    let mut stream = bench.accepted(2, b"").await;
+    bench.send(&frame(DATA, FIN, 2, b"last")).await;
+    assert_eq!(stream.read_chunk().await.unwrap().unwrap(), "last");
+    assert_eq!(stream.read_chunk().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn m19_data_behind_fin() {
+    let mut bench = agent();
+    let mut stream = bench.accepted(2, b"").await;
+    bench.send(&frame(DATA, FIN, 2, b"")).await;
+    assert_eq!(stream.read_chunk().await.unwrap(), None);
+    bench.send(&frame(DATA, 0, 2, b"late")).await;
+    let answer = loop {
+        let next = bench.next_but_credit().await;
+        if next.kind == RST {
+            break next;
+        }
+    };
+    assert_eq!(answer.payload, 4u32.to_be_bytes());
+}
+
+#[tokio::test]
+async fn m20_frames_of_unknown_streams() {
+    let mut bench = agent();
+    bench.send(&frame(DATA, FIN, 40, b"")).await;
+    bench.send(&frame(DATA, 0, 40, b"")).await;
+    bench.send(&frame(WNDINC, 0, 40, &1u32.to_be_bytes())).await;
+    bench.send(&frame(RST, 0, 40, &1u32.to_be_bytes())).await;
+    bench.expect_silence().await;
+    for _ in 0..10 {
+        bench.send(&frame(DATA, 0, 40, b"who?")).await;
+    }
+    assert_eq!(bench.next().await, frame(RST, 0, 40, &4u32.to_be_bytes()));
+    // A burst is answered once.
+    bench.expect_silence().await;
+}
+
+#[tokio::test]
+async fn m21_a_dropped_stream_ends_and_late_data_is_refused() {
+    let mut bench = agent();
+    let stream = bench.accepted(2, b"unread").await;
+    drop(stream);
+    assert_eq!(bench.next_but_credit().await, frame(DATA, FIN, 2, b""));
+    bench.send(&frame(DATA, 0, 2, b"late")).await;
+    assert_eq!(
+        bench.next_but_credit().await,
+        frame(RST, 0, 2, &4u32.to_be_bytes())
+    );
+}
+
+#[tokio::test]
+async fn m22_m23_a_reset_wakes_everybody_whatever_its_code() {
+    for code in [6u32, 0] {
+        let mut bench = agent();
+        let stream = bench.accepted(2, b"").await;
+        let (mut reader, mut writer) = stream.split();
+        let reading = tokio::spawn(async move { reader.read_chunk().await });
+        let writing = tokio::spawn(async move {
+            loop {
+                if let Err(error) = writer.write_chunk(Bytes::from(vec![0; 65_536])).await {
+                    return error;
+                }
+            }
+        });
+        // All credit is used up before the reset comes.
+        let mut received = 0;
+        while received < 262_144 {
+            received += bench.next_but_credit().await.payload.len();
+        }
+        bench.send(&frame(RST, 0, 2, &code.to_be_bytes())).await;
+        for error in [reading.await.unwrap().unwrap_err(), writing.await.unwrap()] {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+            assert_eq!(StreamReset::code_of(&error), Some(ErrorCode(code)));
+        }
+        assert_eq!(bench.session.open_streams(), 0);
+    }
+}
+
+#[tokio::test]
+async fn m24_an_abort_is_fin_and_then_rst() {
+    let mut bench = edge();
+    let stream = bench.session.open(Bytes::from_static(TYPE)).await.unwrap();
+    bench.next().await;
+    stream.reset(ErrorCode::STREAM_CANCELLED);
+    assert_eq!(bench.next().await, frame(DATA, FIN, 2, b""));
+    assert_eq!(bench.next().await, frame(RST, 0, 2, &6u32.to_be_bytes()));
+    assert_eq!(bench.session.open_streams(), 0);
+}
+
+#[tokio::test]
+async fn m24_p39_a_reset_behind_fin_leaves_what_came_before() {
+    let mut bench = edge();
+    let mut stream = bench.session.open(Bytes::from_static(TYPE)).await.unwrap();
+    let id = bench.next().await.stream;
+    bench.send(&frame(DATA, 0, id, b"whole response")).await;
+    bench.send(&frame(DATA, FIN, id, b"")).await;
+    bench.send(&frame(RST, 0, id, &4u32.to_be_bytes())).await;
+    stream.peer_gone().await;
+    assert_eq!(
+        stream.read_chunk().await.unwrap().unwrap(),
+        "whole response"
+    );
+    assert_eq!(stream.read_chunk().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn m41_a_thousand_streams_leave_nothing() {
+    let mut bench = agent();
+    for turn in 0..1000u32 {
+        let id = 2 + 2 * turn;
+        let mut stream = bench.accepted(id, b"").await;
+        bench.send(&frame(DATA, FIN, id, b"")).await;
+        assert_eq!(stream.read_chunk().await.unwrap(), None);
+        drop(stream);
+        assert_eq!(bench.next_but_credit().await, frame(DATA, FIN, id, b""));
+    }
+    assert_eq!(bench.session.open_streams(), 0);
+}
