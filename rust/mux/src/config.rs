@@ -46,7 +46,8 @@ pub struct Config {
     pub send_buffer: usize,
     /// How many callers may wait in [`crate::Session::open`].
     pub open_waiters: usize,
-    /// RST frames owed to the peer's doing; one more, and the peer is flooding us.
+    /// RST frames that may wait for streams which are not open: refused ones, and data of others
+    /// that comes late. One refusal more, and the peer is flooding us.
     pub max_pending_resets: usize,
     /// How long the last bytes of a closing session may take.
     pub close_timeout: Duration,

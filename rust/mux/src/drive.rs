@@ -38,7 +38,7 @@ pub struct Driver<T> {
     /// The last frame is in `write`.
     last: bool,
     close_timeout: Duration,
-    /// Runs while the session closes.
+    /// Runs while the session closes, whether or not the peer reads its last bytes.
     closing: Option<Pin<Box<Sleep>>>,
 }
 
@@ -168,7 +168,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Driver<T> {
             Err(reason) => Some(reason),
         };
         if end.is_none() {
-            if !this.last {
+            // The last frame may have to wait behind what the transport does not take.
+            if !this.shared.with(|core| core.closing()) {
                 return Poll::Pending;
             }
             let limit = Instant::now() + this.close_timeout;

@@ -92,6 +92,8 @@ struct Rst {
     stream: u32,
     code: ErrorCode,
     fin_first: bool,
+    /// No entry stands for the stream: the peer alone decides how many of these there are.
+    owed: bool,
 }
 
 /// Both directions of every stream, and the frames between.
@@ -112,6 +114,8 @@ pub struct Core {
     accept_waker: Option<Waker>,
     sched: Scheduler,
     rsts: VecDeque<Rst>,
+    /// How many of them are for streams without an entry.
+    rsts_owed: usize,
     /// Streams with an increment to send, and how much.
     increments: VecDeque<(u32, u32)>,
     late: VecDeque<u32>,
@@ -147,6 +151,7 @@ impl Core {
             accept_waker: None,
             sched: Scheduler::default(),
             rsts: VecDeque::new(),
+            rsts_owed: 0,
             increments: VecDeque::new(),
             late: VecDeque::new(),
             driver: None,
@@ -308,6 +313,7 @@ impl Core {
                 continue;
             };
             entry.waiting = false;
+            entry.announced = false;
             entry.handles = 2;
             self.waiting -= 1;
             self.stats.accepted += 1;
@@ -402,14 +408,10 @@ impl Core {
             && entry.reset.is_none()
         {
             let (unseen, fin_first) = (entry.send.syn, entry.send.fin != Fin::Sent);
-            self.kill(id, code);
             if !unseen {
-                self.push_rst(Rst {
-                    stream: id,
-                    code,
-                    fin_first,
-                });
+                self.push_rst(id, code, fin_first);
             }
+            self.kill(id, code);
         }
     }
 
@@ -498,13 +500,16 @@ impl Core {
         self.wakes.tasks.extend(entry.send.waker.take());
         self.wakes.tasks.extend(entry.gone_waker.take());
         self.seen(id);
-        if self.streams.get(&id).is_some_and(|entry| entry.waiting) {
-            // Nobody will ask for it. The accept queue skips what is not there.
+        if let Some(entry) = self.streams.get_mut(&id)
+            && std::mem::take(&mut entry.waiting)
+        {
+            // Nobody will ask for it.
             self.waiting -= 1;
-            self.forget(id);
-        } else {
-            self.forget_if_done(id);
+            if std::mem::take(&mut entry.announced) {
+                self.accept.retain(|announced| *announced != id);
+            }
         }
+        self.forget_if_done(id);
     }
 
     fn forget_if_done(&mut self, id: u32) {
@@ -535,14 +540,35 @@ impl Core {
         }
     }
 
-    fn push_rst(&mut self, rst: Rst) {
-        if self.rsts.len() >= self.config.max_pending_resets {
-            let text = "too many streams had to be reset";
-            self.close(ErrorCode::ENHANCE_YOUR_CALM, CloseReason::Protocol, text);
-            return;
+    /// Queues the RST of a stream in the table. Its entry stays there until the RST is sent, so
+    /// that there are never more of these than streams may be open, whoever has them reset.
+    fn push_rst(&mut self, stream: u32, code: ErrorCode, fin_first: bool) {
+        if let Some(entry) = self.streams.get_mut(&stream) {
+            entry.rst_queued = true;
+            self.rsts.push_back(Rst {
+                stream,
+                code,
+                fin_first,
+                owed: false,
+            });
+            self.wake_driver();
         }
-        self.rsts.push_back(rst);
+    }
+
+    /// Queues an RST for a stream without an entry; `false`: too many wait already.
+    fn owe_rst(&mut self, stream: u32, code: ErrorCode, fin_first: bool) -> bool {
+        if self.rsts_owed >= self.config.max_pending_resets {
+            return false;
+        }
+        self.rsts_owed += 1;
+        self.rsts.push_back(Rst {
+            stream,
+            code,
+            fin_first,
+            owed: true,
+        });
         self.wake_driver();
+        true
     }
 }
 
@@ -660,12 +686,8 @@ impl Core {
             Some(ErrorCode::FLOW_CONTROL)
         };
         if let Some(code) = refused {
+            self.push_rst(stream, code, false);
             self.kill(stream, code);
-            self.push_rst(Rst {
-                stream,
-                code,
-                fin_first: false,
-            });
             return self.skip(length);
         }
         self.seen(stream);
@@ -700,12 +722,13 @@ impl Core {
         };
         if let Some(code) = refusal {
             self.stats.refused += 1;
-            self.push_rst(Rst {
-                stream,
-                code,
-                fin_first: true,
-            });
-            self.remember_late(stream);
+            if self.owe_rst(stream, code, true) {
+                self.remember_late(stream);
+            } else {
+                // An opener that is not told would wait for ever.
+                let text = "too many streams had to be refused";
+                self.violation(ErrorCode::ENHANCE_YOUR_CALM, text);
+            }
             return false;
         }
         self.late.retain(|late| *late != stream);
@@ -789,16 +812,12 @@ impl Core {
     }
 
     fn late_data(&mut self, stream: u32) {
-        if self.late.contains(&stream) {
-            return;
+        // Where too many answers wait already, a later frame gets one: that much data can be under
+        // way to streams which were given up here all at once.
+        if !self.late.contains(&stream) && self.owe_rst(stream, ErrorCode::STREAM_CLOSED, false) {
+            self.remember_late(stream);
+            self.stats.late_data += 1;
         }
-        self.remember_late(stream);
-        self.stats.late_data += 1;
-        self.push_rst(Rst {
-            stream,
-            code: ErrorCode::STREAM_CLOSED,
-            fin_first: false,
-        });
     }
 
     fn remember_late(&mut self, stream: u32) {
@@ -852,6 +871,12 @@ impl Core {
                 out.extend_from_slice(&Header::data(rst.stream, FIN, 0).encode());
             }
             out.extend_from_slice(&frame::rst(rst.stream, rst.code.0));
+            if rst.owed {
+                self.rsts_owed -= 1;
+            } else if let Some(entry) = self.streams.get_mut(&rst.stream) {
+                entry.rst_queued = false;
+                self.forget_if_done(rst.stream);
+            }
         }
         while out.len() < OUT_BYTES
             && let Some(stream) = self.sched.pop()

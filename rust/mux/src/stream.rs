@@ -16,6 +16,8 @@ pub(crate) struct Entry {
     pub(crate) send: Send,
     /// The code of an RST, of either side; both directions are dead.
     pub(crate) reset: Option<ErrorCode>,
+    /// Our RST is still to be sent.
+    pub(crate) rst_queued: bool,
     /// Handles that refer to this stream: read half and write half.
     pub(crate) handles: u8,
     /// Opened here, and the peer has shown no sign of it.
@@ -84,7 +86,10 @@ impl Default for Send {
 impl Entry {
     /// Whether the table may forget the stream.
     pub(crate) fn done(&self) -> bool {
-        self.handles == 0 && !self.waiting && (self.reset.is_some() || self.send.fin == Fin::Sent)
+        self.handles == 0
+            && !self.waiting
+            && !self.rst_queued
+            && (self.reset.is_some() || self.send.fin == Fin::Sent)
     }
 
     /// Whether the scheduler has something to send for it.

@@ -1,8 +1,8 @@
 use bytes::Bytes;
-use portway_mux::{CloseReason, ErrorCode, OpenError};
+use portway_mux::{CloseReason, Config, ErrorCode, OpenError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::raw::{DATA, GOAWAY, SYN, TYPE, agent, edge, frame};
+use crate::raw::{DATA, GOAWAY, SYN, TYPE, agent, bench_over, edge, frame};
 
 #[tokio::test]
 async fn m37_goaway_is_the_last_frame_and_tells_the_highest_stream() {
@@ -98,4 +98,17 @@ async fn a_goaway_on_a_stream_and_one_that_is_too_short() {
     let mut bench = agent();
     bench.send(&frame(DATA, SYN, 2, TYPE)).await;
     assert!(bench.acceptor.accept().await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn h54_a_close_is_over_in_time_though_the_peer_reads_nothing() {
+    let mut bench = bench_over(Config::edge(), 4096);
+    let _clog = bench.clog().await;
+    bench
+        .session
+        .close(ErrorCode::NO_ERROR, "heartbeat timeout");
+    let begun = tokio::time::Instant::now();
+    let closed = bench.driver.await.unwrap();
+    assert_eq!(closed.debug, "heartbeat timeout");
+    assert_eq!(begun.elapsed(), Config::edge().close_timeout);
 }

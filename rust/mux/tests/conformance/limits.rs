@@ -1,7 +1,7 @@
 use bytes::Bytes;
-use portway_mux::{Config, OpenError, Peer};
+use portway_mux::{Config, ErrorCode, OpenError, Peer};
 
-use crate::raw::{DATA, FIN, RST, SYN, TYPE, WNDINC, agent, bench, edge, frame};
+use crate::raw::{DATA, FIN, RST, SYN, TYPE, WNDINC, agent, bench, bench_over, edge, frame};
 
 #[tokio::test]
 async fn m42_idle_streams_cost_their_entry_only() {
@@ -154,4 +154,90 @@ async fn a_stream_begins_with_its_type() {
             .unwrap_err(),
         OpenError::TooShort
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn m44_visitors_that_leave_all_at_once_do_not_end_the_session() {
+    let mut bench = bench_over(Config::edge(), 4096);
+    bench.session.set_peer(Peer::PORTWAY);
+    let visitors = bench.opened(1500).await;
+    let clog = bench.clog().await;
+    for visitor in visitors {
+        visitor.reset(ErrorCode::STREAM_CANCELLED);
+    }
+    assert!(!bench.session.is_closed());
+    assert_eq!(
+        bench.session.open_streams(),
+        1501,
+        "a stream counts until its reset is sent"
+    );
+    let (mut ended, mut reset) = (0, 0);
+    while reset < 1500 {
+        let next = bench.next().await;
+        if next.stream == clog.id() {
+            continue;
+        }
+        if next.kind == RST {
+            reset += 1;
+            assert_eq!(next.payload, 6u32.to_be_bytes());
+        } else {
+            ended += 1;
+            assert_eq!((next.kind, next.flags), (DATA, FIN), "{next:?}");
+        }
+    }
+    assert_eq!((ended, bench.session.open_streams()), (1500, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn m44_what_was_under_way_to_them_does_not_end_it_either() {
+    let mut bench = bench_over(Config::edge(), 4096);
+    bench.session.set_peer(Peer::PORTWAY);
+    drop(bench.opened(1500).await);
+    for _ in 0..1500 {
+        assert_eq!(bench.next().await.flags, FIN);
+    }
+    let clog = bench.clog().await;
+    for turn in 0..1500u32 {
+        bench.send(&frame(DATA, 0, 2 + 2 * turn, b"late")).await;
+    }
+    bench.send(&frame(DATA, 0, clog.id(), b"alive")).await;
+    let (mut reader, _writer) = clog.split();
+    assert_eq!(reader.read_chunk().await.unwrap().unwrap(), "alive");
+    let late = bench.session.stats().late_data;
+    assert!((1000..1500).contains(&late), "{late} answers are owed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn m50_a_flood_of_streams_without_reading_the_answers_ends_the_session() {
+    let mut bench = bench_over(
+        Config {
+            accept_backlog: 1,
+            ..Config::edge()
+        },
+        4096,
+    );
+    let _clog = bench.clog().await;
+    let first = Config::edge().max_pending_resets as u32 + 1;
+    for turn in 0..first {
+        bench.send(&frame(DATA, SYN, 3 + 2 * turn, TYPE)).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    assert!(!bench.session.is_closed());
+    bench.send(&frame(DATA, SYN, 3 + 2 * first, TYPE)).await;
+    let closed = bench.session.closed().await;
+    assert_eq!(closed.code, ErrorCode::ENHANCE_YOUR_CALM);
+}
+
+#[tokio::test]
+async fn m43_a_stream_that_comes_goes_and_comes_again_is_accepted_once() {
+    let mut bench = agent();
+    for _ in 0..3 {
+        bench.send(&frame(DATA, SYN, 2, TYPE)).await;
+        bench.send(&frame(RST, 0, 2, &1u32.to_be_bytes())).await;
+    }
+    bench.send(&frame(DATA, SYN, 2, TYPE)).await;
+    bench.send(&frame(DATA, SYN, 4, TYPE)).await;
+    let first = bench.acceptor.accept().await.unwrap();
+    let second = bench.acceptor.accept().await.unwrap();
+    assert_eq!((first.id(), second.id()), (2, 4));
 }
