@@ -161,7 +161,7 @@ async fn m34_stream_zero() {
 async fn m35_unknown_kinds_are_skipped() {
     let mut bench = agent();
     for kind in 4..16 {
-        bench.send(&frame(kind, 0, 77, &vec![kind; 100])).await;
+        bench.send(&frame(kind, 0, 77, &[kind; 100])).await;
     }
     let mut stream = bench.accepted(2, b"alive").await;
     assert_eq!(stream.read_chunk().await.unwrap().unwrap(), "alive");

@@ -90,6 +90,9 @@ async fn m44_a_peer_is_never_sent_more_than_it_can_take() {
     assert!(waiting.await.unwrap().is_ok());
 }
 
+/// What each side writes of `m45`.
+const BYTES: usize = 10 << 20;
+
 #[tokio::test]
 async fn m45_both_sides_write_and_neither_reads_and_nothing_locks_up() {
     let (left, right) = tokio::io::duplex(4096);
@@ -99,7 +102,6 @@ async fn m45_both_sides_write_and_neither_reads_and_nothing_locks_up() {
     tokio::spawn(two_driver);
     one.set_peer(Peer::PORTWAY);
     two.set_peer(Peer::PORTWAY);
-    const BYTES: usize = 10 << 20;
     let ours = one.open(Bytes::from_static(TYPE)).await.unwrap();
     let mut theirs = two_acceptor.accept().await.unwrap();
     theirs.read_type().await.unwrap();

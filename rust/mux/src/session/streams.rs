@@ -1,0 +1,299 @@
+//! What the owners of streams do with them, and how a stream ends.
+
+use std::collections::{HashMap, VecDeque};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use super::{Core, TYPE_LEN};
+use crate::error::{ErrorCode, OpenError};
+use crate::frame::MAX_31;
+use crate::stream::{Entry, Fin};
+
+/// Why a stream cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    Session,
+    Reset(ErrorCode),
+    /// Written after its FIN.
+    Finished,
+}
+
+// === impl Core ===
+
+impl Core {
+    /// Opens a stream whose first frame carries all of `first`: four type bytes and more.
+    pub fn open(&mut self, first: Bytes) -> Result<u32, OpenError> {
+        if first.len() < TYPE_LEN {
+            return Err(OpenError::TooShort);
+        }
+        if self.closing() {
+            return Err(OpenError::Closed);
+        }
+        if self.next_id > MAX_31 {
+            return Err(OpenError::Exhausted);
+        }
+        let limit = self.config.max_streams.min(self.peer.max_streams);
+        if self.streams.len() >= limit || self.unaccepted >= self.peer.max_unaccepted {
+            return Err(OpenError::Busy);
+        }
+        let id = self.next_id;
+        self.next_id += 2;
+        let mut entry = Entry {
+            handles: 2,
+            unaccepted: true,
+            ..Entry::default()
+        };
+        entry.send.syn = true;
+        entry.send.queued = first.len();
+        entry.send.queue.push_back(first);
+        entry.send.scheduled = true;
+        self.sched.push(id, 0);
+        self.streams.insert(id, entry);
+        self.unaccepted += 1;
+        self.stats.opened += 1;
+        self.wake_driver();
+        Ok(id)
+    }
+
+    /// The next stream of the peer whose type is known.
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<u32>> {
+        while let Some(id) = self.accept.pop_front() {
+            let Some(entry) = self.streams.get_mut(&id) else {
+                continue;
+            };
+            entry.waiting = false;
+            entry.announced = false;
+            entry.handles = 2;
+            self.waiting -= 1;
+            self.stats.accepted += 1;
+            return Poll::Ready(Some(id));
+        }
+        if self.closing() {
+            return Poll::Ready(None);
+        }
+        register(&mut self.accept_waker, cx);
+        Poll::Pending
+    }
+
+    /// The next bytes the peer sent; empty at its end.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, id: u32) -> Poll<Result<Bytes, Gone>> {
+        let Some(entry) = self.streams.get_mut(&id) else {
+            return Poll::Ready(Err(Gone::Session));
+        };
+        let Some(chunk) = entry.recv.queue.pop_front() else {
+            // An RST behind a FIN says that the peer stopped reading; what it sent is whole.
+            if entry.recv.fin {
+                return Poll::Ready(Ok(Bytes::new()));
+            }
+            if let Some(code) = entry.reset {
+                return Poll::Ready(Err(Gone::Reset(code)));
+            }
+            // An idle stream holds no memory.
+            entry.recv.queue = VecDeque::new();
+            register(&mut entry.recv.waker, cx);
+            return Poll::Pending;
+        };
+        entry.recv.unread -= chunk.len();
+        self.give_back(id, chunk.len());
+        Poll::Ready(Ok(chunk))
+    }
+
+    /// Queues `chunk`, all of it, once less than the send buffer is queued.
+    pub fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: u32,
+        chunk: &mut Bytes,
+    ) -> Poll<Result<(), Gone>> {
+        match self.poll_writable(cx, id) {
+            Poll::Ready(Ok(())) if !chunk.is_empty() => {}
+            other => return other,
+        }
+        let Some(entry) = self.streams.get_mut(&id) else {
+            return Poll::Ready(Err(Gone::Session));
+        };
+        entry.send.queued += chunk.len();
+        entry.send.queue.push_back(std::mem::take(chunk));
+        self.schedule(id);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when [`poll_write`](Self::poll_write) would take a chunk.
+    pub fn poll_writable(&mut self, cx: &mut Context<'_>, id: u32) -> Poll<Result<(), Gone>> {
+        let Some(entry) = self.streams.get_mut(&id) else {
+            return Poll::Ready(Err(Gone::Session));
+        };
+        if let Some(code) = entry.reset {
+            return Poll::Ready(Err(Gone::Reset(code)));
+        }
+        if entry.send.fin != Fin::Open {
+            return Poll::Ready(Err(Gone::Finished));
+        }
+        if entry.send.queued >= self.config.send_buffer {
+            register(&mut entry.send.waker, cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// FIN behind what is queued. Idempotent.
+    pub fn finish(&mut self, id: u32) {
+        if let Some(entry) = self.streams.get_mut(&id)
+            && entry.send.fin == Fin::Open
+        {
+            entry.send.fin = Fin::Queued;
+            self.schedule(id);
+        }
+    }
+
+    /// Gives the stream up: FIN, then RST.
+    pub fn reset(&mut self, id: u32, code: ErrorCode) {
+        debug_assert_ne!(
+            code,
+            ErrorCode::NO_ERROR,
+            "peers ignore an RST without a reason"
+        );
+        if let Some(entry) = self.streams.get(&id)
+            && entry.reset.is_none()
+        {
+            let (unseen, fin_first) = (entry.send.syn, entry.send.fin != Fin::Sent);
+            if !unseen {
+                self.push_rst(id, code, fin_first);
+            }
+            self.kill(id, code);
+        }
+    }
+
+    /// Lets go of a stream without telling the peer.
+    pub(crate) fn abandon(&mut self, id: u32) {
+        if let Some(entry) = self.streams.get_mut(&id) {
+            entry.send.fin = Fin::Sent;
+        }
+    }
+
+    /// The reader went away: what still comes is thrown away.
+    pub fn drop_reader(&mut self, id: u32) {
+        if let Some(entry) = self.streams.get_mut(&id) {
+            entry.handles -= 1;
+            entry.recv.discard = true;
+            entry.recv.queue = VecDeque::new();
+            let unread = std::mem::take(&mut entry.recv.unread);
+            if unread > 0 && entry.handles > 0 {
+                self.give_back(id, unread);
+            }
+            self.forget_if_done(id);
+        }
+    }
+
+    /// The writer went away: FIN behind what is queued.
+    pub fn drop_writer(&mut self, id: u32) {
+        self.finish(id);
+        if let Some(entry) = self.streams.get_mut(&id) {
+            entry.handles -= 1;
+            self.forget_if_done(id);
+        }
+    }
+
+    /// Ready once the stream was reset or the session ended.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>, id: u32) -> Poll<()> {
+        match self.streams.get_mut(&id) {
+            Some(entry) if entry.reset.is_none() => {
+                register(&mut entry.gone_waker, cx);
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
+    pub(super) fn give_back(&mut self, id: u32, length: usize) {
+        let Some(entry) = self.streams.get_mut(&id) else {
+            return;
+        };
+        if entry.recv.fin || entry.reset.is_some() {
+            return;
+        }
+        let recv = &mut entry.recv;
+        if let Some(increment) = recv
+            .window
+            .consume(length as u32, recv.unread, &mut self.growth)
+        {
+            self.increments.push_back((id, increment));
+            self.wake_driver();
+        }
+    }
+
+    pub(super) fn schedule(&mut self, id: u32) {
+        if let Some(entry) = self.streams.get_mut(&id)
+            && !entry.send.scheduled
+            && entry.sendable()
+        {
+            entry.send.scheduled = true;
+            self.sched.push(id, entry.send.burst);
+            self.wake_driver();
+        }
+    }
+
+    /// Both directions are dead, but for what came before a FIN; readers and writers learn of it.
+    pub(super) fn kill(&mut self, id: u32, code: ErrorCode) {
+        let Some(entry) = self.streams.get_mut(&id) else {
+            return;
+        };
+        entry.reset = Some(code);
+        if !entry.recv.fin {
+            entry.recv.queue = VecDeque::new();
+            entry.recv.unread = 0;
+        }
+        entry.send.queue = VecDeque::new();
+        entry.send.queued = 0;
+        self.wakes.tasks.extend(entry.recv.waker.take());
+        self.wakes.tasks.extend(entry.send.waker.take());
+        self.wakes.tasks.extend(entry.gone_waker.take());
+        self.seen(id);
+        if let Some(entry) = self.streams.get_mut(&id)
+            && std::mem::take(&mut entry.waiting)
+        {
+            // Nobody will ask for it.
+            self.waiting -= 1;
+            if std::mem::take(&mut entry.announced) {
+                self.accept.retain(|announced| *announced != id);
+            }
+        }
+        self.forget_if_done(id);
+    }
+
+    pub(super) fn forget_if_done(&mut self, id: u32) {
+        if self.streams.get(&id).is_some_and(Entry::done) {
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: u32) {
+        self.seen(id);
+        if let Some(entry) = self.streams.remove(&id) {
+            entry.recv.window.release(&mut self.growth);
+            self.wakes.room = self.wakes.room.saturating_add(1);
+            if self.streams.is_empty() {
+                self.streams = HashMap::new();
+                self.sched.shrink();
+            }
+        }
+    }
+
+    /// The peer has shown that it knows of a stream opened here.
+    pub(super) fn seen(&mut self, id: u32) {
+        if let Some(entry) = self.streams.get_mut(&id)
+            && std::mem::take(&mut entry.unaccepted)
+        {
+            self.unaccepted -= 1;
+            self.wakes.room = self.wakes.room.saturating_add(1);
+        }
+    }
+}
+
+fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
+    match slot {
+        Some(waker) => waker.clone_from(cx.waker()),
+        none => *none = Some(cx.waker().clone()),
+    }
+}
