@@ -18,7 +18,7 @@ export PATH := $(BIN):$(CURDIR)/.tools/bin:$(PATH)
 SOURCES := $(shell find rust python -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name '*.html' -o -name '*.css' -o -name '*.js' \) -not -path '*/__pycache__/*' 2>/dev/null) \
            Cargo.toml Cargo.lock $(wildcard pyproject.toml README.md)
 
-.PHONY: help run build test test-rust test-python check fmt format lint types deny actions bench dist system clean
+.PHONY: help run build test test-rust test-python check fmt format lint types deny actions bench bench-keep dist system clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -86,10 +86,21 @@ deny: $(VENV)/.tools ## licences, banned crates, sources (advisories need the ne
 actions: $(VENV)/.tools ## the workflow files
 	actionlint
 
-bench: build .tools/.peers ## figures beside a pair of nginx, and the mux alone
-	@tools/need bench
-	$(BIN)/python -m pytest bench --benchmark-only -p no:xdist
+# Figures that `make bench` compares with; `make bench-keep` replaces them by those of the last run.
+BASELINE := bench/results/alone.json
+
+bench: build ## figures of the multiplexer and the programs alone, then beside a pair of nginx
+	@tools/need test bench
+	cargo build --quiet --locked --release --package portway-mux --example bench
+	mkdir -p target/bench
+	$(BIN)/python -m pytest bench -p no:xdist --benchmark-only --benchmark-storage=file://target/bench \
+	  --benchmark-json=target/bench/alone.json $(addprefix --benchmark-compare=,$(wildcard $(BASELINE)))
 	$(BIN)/python bench/peers.py
+
+bench-keep: ## the figures of the last `make bench` are the ones to compare with
+	mkdir -p $(dir $(BASELINE))
+	cp target/bench/alone.json $(BASELINE)
+	$(BIN)/python -m bench.report
 
 dist: $(VENV)/.tools ## wheel and source package in dist/
 	$(BIN)/maturin build --locked --release --out dist --interpreter $(BIN)/python
