@@ -63,7 +63,11 @@ pub async fn beat(mut stream: Stream, pace: Pace, mut on_beat: impl FnMut(Durati
             Ok(Err(error)) => break failure_of(&error),
             Ok(Ok(None)) => break Failure::PeerEnded,
             Ok(Ok(Some(reply))) if reply != id => break Failure::WrongReply,
-            Ok(Ok(Some(_))) => on_beat(sent.elapsed()),
+            Ok(Ok(Some(_))) => {
+                let latency = sent.elapsed();
+                stream.measured(latency);
+                on_beat(latency);
+            }
         }
         sleep_until(sent + pace.interval).await;
     };

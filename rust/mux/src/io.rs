@@ -4,9 +4,10 @@
 //! tasks are woken after it is free.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -23,7 +24,8 @@ pub(crate) struct Shared {
     core: Mutex<Core>,
     /// A stream may be opened again.
     room: Notify,
-    /// How many may wait for room.
+    /// How many may wait for room, and who does: their places are taken.
+    open_waiters: usize,
     waiters: Semaphore,
     over: Notify,
 }
@@ -33,6 +35,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(config: Config) -> Arc<Self> {
         Arc::new(Self {
+            open_waiters: config.open_waiters,
             waiters: Semaphore::new(config.open_waiters),
             core: Mutex::new(Core::new(config)),
             room: Notify::new(),
@@ -46,13 +49,12 @@ impl Shared {
         let result = act(&mut core);
         let wakes = core.take_wakes();
         drop(core);
-        for task in wakes.tasks {
+        for task in wakes.task.into_iter().chain(wakes.more_tasks) {
             task.wake();
         }
-        match wakes.room {
-            0 => {}
-            usize::MAX => self.room.notify_waiters(),
-            room => (0..room).for_each(|_| self.room.notify_one()),
+        if wakes.room > 0 {
+            let waiting = self.open_waiters - self.waiters.available_permits();
+            (0..wakes.room.min(waiting)).for_each(|_| self.room.notify_one());
         }
         if wakes.over {
             self.over.notify_waiters();
@@ -95,7 +97,9 @@ impl Session {
         }
         let _place = self.0.waiters.try_acquire().map_err(|_| OpenError::Busy)?;
         loop {
-            let room = self.0.room.notified();
+            let mut room = pin!(self.0.room.notified());
+            // From here on each stream that ends wakes one of those who wait, and not one twice.
+            room.as_mut().enable();
             match self.try_open(first.clone()) {
                 Err(OpenError::Busy) => room.await,
                 done => return done,
@@ -262,6 +266,11 @@ impl Stream {
 
     pub fn split(self) -> (ReadHalf, WriteHalf) {
         (self.read, self.write)
+    }
+
+    /// A beat over this stream came back after so long.
+    pub(crate) fn measured(&self, round_trip: Duration) {
+        self.read.shared.with(|core| core.measured(round_trip));
     }
 
     /// Resolves when the peer reset the stream or the session ended, not on FIN.

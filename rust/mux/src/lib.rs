@@ -22,6 +22,7 @@ pub mod session;
 #[doc(hidden)]
 pub mod window;
 
+mod chunks;
 mod config;
 pub mod copy;
 mod drive;

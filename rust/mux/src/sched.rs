@@ -46,6 +46,16 @@ impl Scheduler {
         self.quick.is_empty() && self.bulk.is_empty()
     }
 
+    pub fn len(&self) -> usize {
+        self.quick.len() + self.bulk.len()
+    }
+
+    /// Takes out the streams that are not to be kept.
+    pub fn retain(&mut self, keep: impl Fn(u32) -> bool) {
+        self.quick.retain(|stream| keep(*stream));
+        self.bulk.retain(|stream| keep(*stream));
+    }
+
     /// Gives idle memory back.
     pub fn shrink(&mut self) {
         if self.is_empty() {

@@ -1,11 +1,9 @@
 //! The state of one stream (wire-protocol §2.4), without the frames that change it.
 
-use std::collections::VecDeque;
 use std::task::Waker;
 
-use bytes::Bytes;
-
 use crate::INITIAL_WINDOW;
+use crate::chunks::Chunks;
 use crate::error::ErrorCode;
 use crate::window::RecvWindow;
 
@@ -33,7 +31,9 @@ pub(crate) struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Recv {
     pub(crate) window: RecvWindow,
-    pub(crate) queue: VecDeque<Bytes>,
+    /// Credit to be sent; the stream stands in the session's list of increments while it is not 0.
+    pub(crate) increment: u32,
+    pub(crate) queue: Chunks,
     pub(crate) unread: usize,
     pub(crate) fin: bool,
     /// The read half was dropped: what arrives is thrown away, its credit given back.
@@ -45,7 +45,7 @@ pub(crate) struct Recv {
 pub(crate) struct Send {
     /// Bytes the peer has granted and we have not sent.
     pub(crate) credit: u64,
-    pub(crate) queue: VecDeque<Bytes>,
+    pub(crate) queue: Chunks,
     pub(crate) queued: usize,
     pub(crate) fin: Fin,
     /// The first frame is still to be sent.
@@ -70,7 +70,7 @@ impl Default for Send {
     fn default() -> Self {
         Self {
             credit: u64::from(INITIAL_WINDOW),
-            queue: VecDeque::new(),
+            queue: Chunks::default(),
             queued: 0,
             fin: Fin::Open,
             syn: false,

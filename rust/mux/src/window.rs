@@ -1,12 +1,21 @@
 //! Receive credit: how many bytes the peer may still send on one stream.
 //!
-//! Consumed bytes are given back in steps of an eighth of the window. Towards a peer that adds
-//! credit up, a window grows when it is what holds the sender back: when more than half of it was
-//! used although the reader had taken nearly everything. Over a long link that doubles it once a
-//! round trip, and it needs no clock. A peer that clamps credit gets back what was consumed and
-//! nothing else (wire-protocol §2.5).
+//! Consumed bytes are given back in lots of an eighth of the window. Towards a peer that adds
+//! credit up, a window grows while it is what holds the sender back: when all of it was consumed
+//! within two round trips, it is doubled. A window twice what the path can hold is never used up
+//! so fast. How long a round trip takes is known from the heartbeats. A peer that clamps credit
+//! gets back what was consumed and nothing else (wire-protocol §2.5).
+//!
+//! No clock in here: who consumes says how to ask for the time, which is done once a lot.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::INITIAL_WINDOW;
+
+/// On links shorter than this the wake-ups of tasks take longer than the way.
+const SHORTEST_ROUND_TRIP: Duration = Duration::from_millis(1);
 
 /// One stream's receive side.
 #[derive(Debug)]
@@ -17,6 +26,9 @@ pub struct RecvWindow {
     size: u32,
     /// Consumed, not yet given back.
     owed: u32,
+    /// Given back since `since`.
+    lots: u32,
+    since: Option<Instant>,
 }
 
 /// Room in which the windows of one session may grow.
@@ -28,6 +40,8 @@ pub struct Growth {
     pub max_stream: u32,
     /// Whether the peer uses credit beyond the initial window.
     pub enabled: bool,
+    /// The shortest that was measured; without one nothing grows.
+    pub round_trip: Option<Duration>,
 }
 
 impl Default for RecvWindow {
@@ -36,6 +50,8 @@ impl Default for RecvWindow {
             credit: INITIAL_WINDOW,
             size: INITIAL_WINDOW,
             owed: 0,
+            lots: 0,
+            since: None,
         }
     }
 }
@@ -55,30 +71,45 @@ impl RecvWindow {
     }
 
     /// Takes `length` bytes out of the reader's hands and returns the increment to send now, if
-    /// one is due. `unread` bytes are still buffered.
-    pub fn consume(&mut self, length: u32, unread: usize, growth: &mut Growth) -> Option<u32> {
+    /// one is due.
+    pub fn consume(
+        &mut self,
+        length: u32,
+        growth: &mut Growth,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<u32> {
         self.owed += length;
-        self.grow(unread, growth);
         if self.owed < self.size / 8 {
             return None;
         }
+        self.grow(growth, now);
         let increment = std::mem::take(&mut self.owed);
         self.credit += increment;
         Some(increment)
     }
 
-    fn grow(&mut self, unread: usize, growth: &mut Growth) {
-        let hungry = self.credit < self.size / 2 && unread < (self.size / 8) as usize;
-        if !growth.enabled || !hungry {
+    fn grow(&mut self, growth: &mut Growth, now: impl FnOnce() -> Instant) {
+        let Some(round_trip) = growth.round_trip.filter(|_| growth.enabled) else {
+            return;
+        };
+        self.lots = self.lots.saturating_add(self.owed);
+        let Some(since) = self.since else {
+            (self.since, self.lots) = (Some(now()), 0);
+            return;
+        };
+        if self.lots < self.size {
             return;
         }
-        let target = self.size.saturating_mul(2).min(growth.max_stream);
-        let extra = target
-            .saturating_sub(self.size)
-            .min(growth.budget.min(u64::from(u32::MAX)) as u32);
-        growth.budget -= u64::from(extra);
-        self.size += extra;
-        self.owed += extra;
+        let now = now();
+        if now.duration_since(since) < 2 * round_trip.max(SHORTEST_ROUND_TRIP) {
+            let room = growth.max_stream.saturating_sub(self.size);
+            let budget = u32::try_from(growth.budget).unwrap_or(u32::MAX);
+            let extra = self.size.min(room).min(budget);
+            growth.budget -= u64::from(extra);
+            self.size += extra;
+            self.owed += extra;
+        }
+        (self.since, self.lots) = (Some(now), 0);
     }
 
     /// Gives what this window took of the budget back; the stream is over.
@@ -89,5 +120,22 @@ impl RecvWindow {
     /// Bytes the reader may be sent while it keeps up.
     pub fn size(&self) -> u32 {
         self.size
+    }
+
+    /// Bytes the peer may still send.
+    pub fn credit(&self) -> u32 {
+        self.credit
+    }
+}
+
+// === impl Growth ===
+
+impl Growth {
+    /// A round trip was measured.
+    pub fn measured(&mut self, round_trip: Duration) {
+        let shortest = self
+            .round_trip
+            .map_or(round_trip, |old| old.min(round_trip));
+        self.round_trip = Some(shortest);
     }
 }

@@ -15,6 +15,7 @@ mod streams;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::config::{Config, Peer};
 use crate::error::{CloseReason, Closed, ErrorCode};
@@ -52,7 +53,9 @@ pub struct Stats {
 /// What to tell once the lock is free.
 #[derive(Debug, Default)]
 pub struct Wakes {
-    pub(crate) tasks: Vec<Waker>,
+    /// Most often there is one task to wake, and this one needs no memory.
+    pub(crate) task: Option<Waker>,
+    pub(crate) more_tasks: Vec<Waker>,
     /// Streams that may be opened now.
     pub(crate) room: usize,
     pub(crate) over: bool,
@@ -89,12 +92,24 @@ pub struct Core {
     rsts: VecDeque<Rst>,
     /// How many of them are for streams without an entry.
     rsts_owed: usize,
-    /// Streams with an increment to send, and how much.
-    increments: VecDeque<(u32, u32)>,
+    /// Streams with an increment to send.
+    increments: VecDeque<u32>,
     late: VecDeque<u32>,
     driver: Option<Waker>,
     wakes: Wakes,
     stats: Stats,
+}
+
+// === impl Wakes ===
+
+impl Wakes {
+    fn task(&mut self, waker: Option<Waker>) {
+        match waker {
+            Some(waker) if self.task.is_none() => self.task = Some(waker),
+            Some(waker) => self.more_tasks.push(waker),
+            None => {}
+        }
+    }
 }
 
 // === impl Core: life of the session ===
@@ -108,6 +123,7 @@ impl Core {
                 .max_stream_window
                 .clamp(crate::INITIAL_WINDOW, MAX_31),
             enabled: false,
+            round_trip: None,
         };
         Self {
             config,
@@ -143,6 +159,11 @@ impl Core {
         self.peer = peer;
         self.growth.enabled = !peer.clamps_credit;
         self.wakes.room = usize::MAX;
+    }
+
+    /// A heartbeat has come back after so long.
+    pub fn measured(&mut self, round_trip: Duration) {
+        self.growth.measured(round_trip);
     }
 
     /// Begins the end: GOAWAY is the last thing sent. Streams end at once.
@@ -225,17 +246,17 @@ impl Core {
     }
 
     fn wake_driver(&mut self) {
-        self.wakes.tasks.extend(self.driver.take());
+        self.wakes.task(self.driver.take());
     }
 
     fn end_streams(&mut self) {
         let mut streams = std::mem::take(&mut self.streams);
         for entry in streams.values_mut() {
-            self.wakes.tasks.extend(entry.recv.waker.take());
-            self.wakes.tasks.extend(entry.send.waker.take());
-            self.wakes.tasks.extend(entry.gone_waker.take());
+            self.wakes.task(entry.recv.waker.take());
+            self.wakes.task(entry.send.waker.take());
+            self.wakes.task(entry.gone_waker.take());
         }
-        self.wakes.tasks.extend(self.accept_waker.take());
+        self.wakes.task(self.accept_waker.take());
         self.accept = VecDeque::new();
         self.waiting = 0;
         self.unaccepted = 0;

@@ -223,8 +223,13 @@ impl Core {
         } else {
             chunk
         });
-        self.wakes.tasks.extend(recv.waker.take());
-        self.announce(stream);
+        self.wakes.task(recv.waker.take());
+        // A stream can be accepted once its type is there.
+        if entry.waiting && !entry.announced && entry.recv.unread >= TYPE_LEN {
+            entry.announced = true;
+            self.accept.push_back(stream);
+            self.wakes.task(self.accept_waker.take());
+        }
     }
 
     fn recv_end_of_frame(&mut self, stream: u32, fin: bool) {
@@ -232,25 +237,13 @@ impl Core {
             return;
         };
         entry.recv.fin = true;
-        self.wakes.tasks.extend(entry.recv.waker.take());
+        self.wakes.task(entry.recv.waker.take());
         if entry.waiting && entry.recv.unread < TYPE_LEN {
             // It ended before it said what it was.
             self.waiting -= 1;
             entry.waiting = false;
             entry.send.fin = Fin::Queued;
             self.schedule(stream);
-        }
-    }
-
-    /// Lets a stream be accepted once its type is there.
-    fn announce(&mut self, stream: u32) {
-        let Some(entry) = self.streams.get_mut(&stream) else {
-            return;
-        };
-        if entry.waiting && !entry.announced && entry.recv.unread >= TYPE_LEN {
-            entry.announced = true;
-            self.accept.push_back(stream);
-            self.wakes.tasks.extend(self.accept_waker.take());
         }
     }
 

@@ -1,8 +1,6 @@
 //! Frames out: credit and resets first, then data, stream by stream.
 
-use std::collections::VecDeque;
-
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::{Core, Phase};
 use crate::error::ErrorCode;
@@ -36,13 +34,13 @@ impl Core {
             return true;
         }
         while out.len() < OUT_BYTES
-            && let Some((stream, increment)) = self.increments.pop_front()
+            && let Some(stream) = self.increments.pop_front()
         {
-            if self
-                .streams
-                .get(&stream)
-                .is_some_and(|entry| entry.reset.is_none() && !entry.recv.fin)
-            {
+            let Some(entry) = self.streams.get_mut(&stream) else {
+                continue;
+            };
+            let increment = std::mem::take(&mut entry.recv.increment);
+            if increment > 0 && entry.reset.is_none() && !entry.recv.fin {
                 out.extend_from_slice(&frame::wndinc(stream, increment));
             }
         }
@@ -88,7 +86,7 @@ impl Core {
         if send.queued > 0 {
             // The first frame is not cut: its reader may block on a part of it.
             let first = if send.syn {
-                send.queue.front().map_or(0, Bytes::len)
+                send.queue.front().len()
             } else {
                 0
             };
@@ -101,27 +99,22 @@ impl Core {
             };
             out.extend_from_slice(&Header::data(stream, flags, length).encode());
             let mut left = length;
-            while left > 0
-                && let Some(chunk) = send.queue.front_mut()
-            {
+            while left > 0 {
+                let chunk = send.queue.front();
                 let part = chunk.len().min(left);
                 out.extend_from_slice(&chunk[..part]);
-                chunk.advance(part);
+                send.queue.advance(part);
                 left -= part;
-                if chunk.is_empty() {
-                    send.queue.pop_front();
-                }
             }
             send.credit -= length as u64;
             send.queued -= length;
             send.burst += length;
             self.stats.bytes_out += length as u64;
             if send.queued < self.config.send_buffer {
-                self.wakes.tasks.extend(send.waker.take());
+                self.wakes.task(send.waker.take());
             }
             if send.queued == 0 {
                 send.burst /= 2;
-                send.queue = VecDeque::new();
             }
         } else {
             out.extend_from_slice(&Header::data(stream, FIN, 0).encode());

@@ -1,14 +1,19 @@
 //! What the owners of streams do with them, and how a stream ends.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{Core, TYPE_LEN};
+use crate::chunks::Chunks;
 use crate::error::{ErrorCode, OpenError};
 use crate::frame::MAX_31;
 use crate::stream::{Entry, Fin};
+
+/// How many streams that are gone may stand in a list beside as many as there are.
+const SLACK: usize = 64;
 
 /// Why a stream cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +52,10 @@ impl Core {
         entry.send.syn = true;
         entry.send.queued = first.len();
         entry.send.queue.push_back(first);
-        entry.send.scheduled = true;
-        self.sched.push(id, 0);
         self.streams.insert(id, entry);
         self.unaccepted += 1;
         self.stats.opened += 1;
-        self.wake_driver();
+        self.schedule(id);
         Ok(id)
     }
 
@@ -89,8 +92,6 @@ impl Core {
             if let Some(code) = entry.reset {
                 return Poll::Ready(Err(Gone::Reset(code)));
             }
-            // An idle stream holds no memory.
-            entry.recv.queue = VecDeque::new();
             register(&mut entry.recv.waker, cx);
             return Poll::Pending;
         };
@@ -177,7 +178,7 @@ impl Core {
         if let Some(entry) = self.streams.get_mut(&id) {
             entry.handles -= 1;
             entry.recv.discard = true;
-            entry.recv.queue = VecDeque::new();
+            entry.recv.queue = Chunks::default();
             let unread = std::mem::take(&mut entry.recv.unread);
             if unread > 0 && entry.handles > 0 {
                 self.give_back(id, unread);
@@ -214,11 +215,21 @@ impl Core {
             return;
         }
         let recv = &mut entry.recv;
-        if let Some(increment) = recv
+        let lot = recv
             .window
-            .consume(length as u32, recv.unread, &mut self.growth)
-        {
-            self.increments.push_back((id, increment));
+            .consume(length as u32, &mut self.growth, Instant::now);
+        let Some(lot) = lot else {
+            return;
+        };
+        let listed = recv.increment > 0;
+        recv.increment += lot;
+        if !listed {
+            self.increments.push_back(id);
+            // Streams that are gone stay in the list until their turn comes, but not without end.
+            if self.increments.len() > 2 * self.streams.len() + SLACK {
+                let streams = &self.streams;
+                self.increments.retain(|id| streams.contains_key(id));
+            }
             self.wake_driver();
         }
     }
@@ -230,6 +241,10 @@ impl Core {
         {
             entry.send.scheduled = true;
             self.sched.push(id, entry.send.burst);
+            if self.sched.len() > 2 * self.streams.len() + SLACK {
+                let streams = &self.streams;
+                self.sched.retain(|id| streams.contains_key(&id));
+            }
             self.wake_driver();
         }
     }
@@ -241,14 +256,14 @@ impl Core {
         };
         entry.reset = Some(code);
         if !entry.recv.fin {
-            entry.recv.queue = VecDeque::new();
+            entry.recv.queue = Chunks::default();
             entry.recv.unread = 0;
         }
-        entry.send.queue = VecDeque::new();
+        entry.send.queue = Chunks::default();
         entry.send.queued = 0;
-        self.wakes.tasks.extend(entry.recv.waker.take());
-        self.wakes.tasks.extend(entry.send.waker.take());
-        self.wakes.tasks.extend(entry.gone_waker.take());
+        self.wakes.task(entry.recv.waker.take());
+        self.wakes.task(entry.send.waker.take());
+        self.wakes.task(entry.gone_waker.take());
         self.seen(id);
         if let Some(entry) = self.streams.get_mut(&id)
             && std::mem::take(&mut entry.waiting)
