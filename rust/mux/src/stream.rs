@@ -2,6 +2,8 @@
 
 use std::task::Waker;
 
+use tokio::time::Instant;
+
 use crate::INITIAL_WINDOW;
 use crate::chunks::Chunks;
 use crate::error::ErrorCode;
@@ -20,6 +22,8 @@ pub(crate) struct Entry {
     pub(crate) handles: u8,
     /// Opened here, and the peer has shown no sign of it.
     pub(crate) unaccepted: bool,
+    /// When its SYN went out; the first frame of the peer tells how long the way there and back is.
+    pub(crate) syn_sent: Option<Instant>,
     /// Opened by the peer, and nobody here has taken it.
     pub(crate) waiting: bool,
     /// It stands in the accept queue.

@@ -3,8 +3,8 @@
 //! Consumed bytes are given back in lots of an eighth of the window. Towards a peer that adds
 //! credit up, a window grows while it is what holds the sender back: when all of it was consumed
 //! within two round trips, it is doubled. A window twice what the path can hold is never used up
-//! so fast. How long a round trip takes is known from the heartbeats. A peer that clamps credit
-//! gets back what was consumed and nothing else (wire-protocol §2.5).
+//! so fast. A peer that clamps credit gets back what was consumed and nothing else
+//! (wire-protocol §2.5).
 //!
 //! No clock in here: who consumes says how to ask for the time, which is done once a lot.
 
@@ -26,6 +26,8 @@ pub struct RecvWindow {
     size: u32,
     /// Consumed, not yet given back.
     owed: u32,
+    /// The first that is consumed is given back at once.
+    eager: bool,
     /// Given back since `since`.
     lots: u32,
     since: Option<Instant>,
@@ -50,6 +52,7 @@ impl Default for RecvWindow {
             credit: INITIAL_WINDOW,
             size: INITIAL_WINDOW,
             owed: 0,
+            eager: false,
             lots: 0,
             since: None,
         }
@@ -59,6 +62,15 @@ impl Default for RecvWindow {
 // === impl RecvWindow ===
 
 impl RecvWindow {
+    /// The window of a stream that the peer opened: credit for its type is the sign that it was
+    /// accepted (§2.10), so that comes without delay.
+    pub fn of_peer() -> Self {
+        Self {
+            eager: true,
+            ..Self::default()
+        }
+    }
+
     /// Counts a frame that has begun to arrive. `false`: the peer had no credit for it.
     pub fn receive(&mut self, length: u32) -> bool {
         match self.credit.checked_sub(length) {
@@ -79,7 +91,7 @@ impl RecvWindow {
         now: impl FnOnce() -> Instant,
     ) -> Option<u32> {
         self.owed += length;
-        if self.owed < self.size / 8 {
+        if self.owed < self.size / 8 && !std::mem::take(&mut self.eager) {
             return None;
         }
         self.grow(growth, now);

@@ -5,7 +5,8 @@ use bytes::{Buf, Bytes};
 use super::{Core, MAX_DEBUG, TYPE_LEN};
 use crate::error::{CloseReason, ErrorCode};
 use crate::frame::{FIN, HEADER_LEN, Header, Kind, MAX_31, SYN};
-use crate::stream::{Entry, Fin};
+use crate::stream::{Entry, Fin, Recv};
+use crate::window::RecvWindow;
 
 /// Payloads below this are copied, so that a slow reader does not pin a read buffer.
 const COPY_BELOW: usize = 4096;
@@ -198,6 +199,10 @@ impl Core {
             stream,
             Entry {
                 waiting: true,
+                recv: Recv {
+                    window: RecvWindow::of_peer(),
+                    ..Recv::default()
+                },
                 ..Entry::default()
             },
         );

@@ -1,6 +1,7 @@
 //! Frames out: credit and resets first, then data, stream by stream.
 
 use bytes::BytesMut;
+use tokio::time::Instant;
 
 use super::{Core, Phase};
 use crate::error::ErrorCode;
@@ -93,6 +94,7 @@ impl Core {
             let room = self.config.send_frame.max(first).min(send.queued);
             let length = room.min(usize::try_from(send.credit).unwrap_or(usize::MAX));
             let flags = if std::mem::take(&mut send.syn) {
+                entry.syn_sent = self.growth.enabled.then(Instant::now);
                 SYN
             } else {
                 0

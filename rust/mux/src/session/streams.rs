@@ -264,7 +264,7 @@ impl Core {
         self.wakes.task(entry.recv.waker.take());
         self.wakes.task(entry.send.waker.take());
         self.wakes.task(entry.gone_waker.take());
-        self.seen(id);
+        self.accepted(id);
         if let Some(entry) = self.streams.get_mut(&id)
             && std::mem::take(&mut entry.waiting)
         {
@@ -284,7 +284,7 @@ impl Core {
     }
 
     fn forget(&mut self, id: u32) {
-        self.seen(id);
+        self.accepted(id);
         if let Some(entry) = self.streams.remove(&id) {
             entry.recv.window.release(&mut self.growth);
             self.wakes.room = self.wakes.room.saturating_add(1);
@@ -295,8 +295,18 @@ impl Core {
         }
     }
 
-    /// The peer has shown that it knows of a stream opened here.
+    /// The peer has sent a frame for a stream that may have been opened here.
     pub(super) fn seen(&mut self, id: u32) {
+        if let Some(entry) = self.streams.get_mut(&id)
+            && let Some(sent) = entry.syn_sent.take()
+        {
+            self.growth.measured(sent.elapsed());
+        }
+        self.accepted(id);
+    }
+
+    /// The stream no longer counts among those the peer has not accepted.
+    fn accepted(&mut self, id: u32) {
         if let Some(entry) = self.streams.get_mut(&id)
             && std::mem::take(&mut entry.unaccepted)
         {

@@ -46,6 +46,16 @@ async fn m25_m26_m31_the_first_credit_and_not_a_byte_more() {
 }
 
 #[tokio::test]
+async fn m44_a_stream_that_was_accepted_is_credited_at_once() {
+    let mut bench = agent();
+    bench.send(&frame(DATA, SYN, 2, TYPE)).await;
+    bench.expect_silence().await;
+    let mut stream = bench.acceptor.accept().await.unwrap();
+    stream.read_type().await.unwrap();
+    assert_eq!(bench.next().await, frame(WNDINC, 0, 2, &4u32.to_be_bytes()));
+}
+
+#[tokio::test]
 async fn m27_grants_never_fall_behind_what_was_received() {
     let mut bench = agent();
     let mut stream = bench.accepted(2, b"").await;
@@ -147,6 +157,45 @@ async fn over_a_link(peer: Peer, round_trip: Duration, between: Duration) -> usi
 }
 
 #[tokio::test(start_paused = true)]
+async fn m29_the_first_answer_on_a_stream_tells_the_length_of_the_link() {
+    let mut bench = edge();
+    bench.session.set_peer(Peer::PORTWAY);
+    // A stream that is given up at once tells nothing.
+    let early = bench.session.try_open(Bytes::from_static(TYPE)).unwrap();
+    let id = bench.next().await.stream;
+    early.reset(ErrorCode::STREAM_CANCELLED);
+    bench.send(&frame(DATA, 0, id, b"late")).await;
+    let mut stream = bench.session.try_open(Bytes::from_static(TYPE)).unwrap();
+    while bench.next().await.stream != stream.id() {}
+    let (mut sent, mut granted) = (0, WINDOW);
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let length = granted - sent;
+        bench
+            .send(&frame(DATA, 0, stream.id(), &vec![0; length]))
+            .await;
+        sent += length;
+        let mut unread = length;
+        while unread > 0 {
+            unread -= stream.read_chunk().await.unwrap().unwrap().len();
+        }
+        let probe = bench.session.open(Bytes::from_static(TYPE)).await.unwrap();
+        loop {
+            let next = bench.next().await;
+            if next.stream == probe.id() {
+                break;
+            }
+            granted += u32::from_be_bytes(next.payload.try_into().unwrap()) as usize;
+        }
+        std::mem::forget(probe);
+        if granted - sent > 4 * WINDOW {
+            return;
+        }
+    }
+    panic!("only {} are open", granted - sent);
+}
+
+#[tokio::test(start_paused = true)]
 async fn m29_windows_grow_over_a_long_link_for_peers_that_add_up() {
     let round_trip = Duration::from_millis(100);
     let grown = over_a_link(Peer::PORTWAY, round_trip, round_trip).await;
@@ -164,7 +213,10 @@ async fn m30_one_byte_too_many_ends_that_stream_only() {
     let mut bench = agent();
     let overrun = bench.accepted(2, b"").await;
     let mut other = bench.accepted(4, b"").await;
-    bench.send(&frame(DATA, 0, 2, &vec![0; WINDOW - 4])).await;
+    // The type was read, so all of the window is open.
+    bench.send(&frame(DATA, 0, 2, &vec![0; WINDOW])).await;
+    bench.send(&frame(DATA, 0, 4, b"fine")).await;
+    assert_eq!(other.read_chunk().await.unwrap().unwrap(), "fine");
     bench.send(&frame(DATA, 0, 2, b"x")).await;
     let reset = loop {
         let next = bench.next_but_credit().await;
