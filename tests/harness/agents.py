@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,13 +57,20 @@ class Agents:
     started: list[Process] = field(default_factory=list)
     number: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
-    def run(self, *arguments: str, env: Mapping[str, str] | None = None, log: bool = True, name: str = "") -> Process:
-        """Any command of portway."""
+    def run(
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        log: bool = True,
+        name: str = "",
+        within: Sequence[str] = (),
+    ) -> Process:
+        """Any command of portway; `within`: the words of a program that runs it."""
         number = next(self.number)
         where = self.edge.agent_env() if self.edge else {}
         process = Process(
             name or f"agent {number}",
-            [*portway(), *arguments, *(LOG if log else ())],
+            [*within, *portway(), *arguments, *(LOG if log else ())],
             env={**isolated(self.home / f"agent-{number}"), **where, **(env or {})},
         )
         self.started.append(process)
