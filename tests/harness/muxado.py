@@ -16,9 +16,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.process import PATIENCE
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 RST, DATA, WNDINC, GOAWAY = range(4)
 FIN, SYN = 1, 2
@@ -181,6 +184,7 @@ class Stream:
     fin: bool = False
     reset: int | None = None  # code of the RST that came
     window: int = WINDOW  # what may still be sent
+    room: int = WINDOW  # what the other side may still send
 
     def send(self, payload: bytes, *, fin: bool = False) -> None:
         """As much at a time as credit allows."""
@@ -288,6 +292,7 @@ class Peer:
         self.ended = False
         self.error: Exception | None = None
         self.came = threading.Condition(threading.RLock())
+        self.complaints: list[str] = []  # what the other side must never do
         self._next_id = 3 if agent else 2
         self._expected = 0
         self._accepted: set[int] = set()
@@ -295,26 +300,28 @@ class Peer:
         self._reader.start()
 
     @classmethod
-    def dial(cls, to: tuple[str, int], context: ssl.SSLContext, name: str | None = None, **how: Any) -> Peer:
+    def dial(cls, to: tuple[str, int], context: ssl.SSLContext, name: str | None = None, **how: Any) -> Self:
         """The agent's side. Without a name there is no SNI, and no name is checked."""
         io = socket.create_connection(to, PATIENCE)
         io.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return cls(Tls(io, context, name=name), agent=True, **how)
 
     @classmethod
-    def accept_from(cls, listener: socket.socket, context: ssl.SSLContext, **how: Any) -> Peer:
+    def accept_from(cls, listener: socket.socket, context: ssl.SSLContext, **how: Any) -> Self:
         """The edge's side, of the next connection to `listener`."""
         io, _ = listener.accept()
         io.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return cls(Tls(io, context, server=True), agent=False, **how)
 
-    def __enter__(self) -> Peer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        if kind is None:
+            assert not self.complaints, self.complaints
 
     def close(self) -> None:
         """TCP goes, without a word."""
@@ -323,6 +330,10 @@ class Peer:
     # === frames
 
     def send(self, *frames: Frame) -> None:
+        with self.came:
+            for frame in frames:
+                if frame.kind == WNDINC and frame.stream in self.streams:
+                    self.streams[frame.stream].room += frame.number
         self.send_bytes(b"".join(frame.encode() for frame in frames))
 
     def send_bytes(self, raw: bytes) -> None:
@@ -386,15 +397,41 @@ class Peer:
         replies: list[Frame] = []
         with self.came:
             self.frames.append(frame)
+            self._judge(frame)
             stream = self.streams.get(frame.stream)
             if stream is None and frame.kind == DATA and frame.syn:
-                stream = self.streams[frame.stream] = Stream(self, frame.stream)
+                stream = self.streams[frame.stream] = Stream(self, frame.stream, room=WINDOW - len(frame.payload))
             if stream is not None:
                 self._apply(stream, frame, replies)
             self.came.notify_all()
         if replies:
             with contextlib.suppress(OSError):
                 self.send(*replies)
+
+    def _judge(self, frame: Frame) -> None:
+        """What kills one SDK or the other (§8 rows 22–24), wherever it happens."""
+        theirs = frame.stream % 2 != self._next_id % 2
+        known = frame.stream in self.streams
+        wrong = {
+            "unknown type of frame": frame.kind > GOAWAY,
+            "reserved flags, or flags on what is no DATA": frame.flags & ~(SYN | FIN if frame.kind == DATA else 0),
+            "SYN and FIN together": frame.syn and frame.fin,
+            "SYN without the whole type": frame.syn and len(frame.payload) < 4,
+            "SYN on a stream that is open, or of the wrong parity": frame.syn and (known or not theirs),
+            "stream 0": frame.stream == 0 and frame.kind != GOAWAY,
+            "top bit of the stream id": frame.stream >> 31,
+            "WNDINC of 0": frame.kind == WNDINC and frame.number == 0,
+            "RST without a code": frame.kind == RST and frame.number == 0,
+            "more than credit allows": frame.kind == DATA and known and self._overrun(frame),
+            "a frame of more than 32 KiB": len(frame.payload) > 32 << 10,
+            "a frame behind GOAWAY": any(earlier.kind == GOAWAY for earlier in self.frames[:-1]),
+        }
+        self.complaints += [f"{what}: {frame}" for what, is_so in wrong.items() if is_so]
+
+    def _overrun(self, frame: Frame) -> bool:
+        stream = self.streams[frame.stream]
+        stream.room -= len(frame.payload)
+        return stream.room < 0
 
     def _apply(self, stream: Stream, frame: Frame, replies: list[Frame]) -> None:
         match frame.kind:

@@ -6,6 +6,7 @@ import json
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.edge import Address, Edge
@@ -100,9 +101,7 @@ class ScriptedAgent(Peer):
 
     @classmethod
     def to(cls, edge: Edge, *, address: Address | None = None, name: str | None = None, **how: Any) -> ScriptedAgent:
-        peer = cls.dial(address or edge.agent, context(edge, names=name is not None), name, **how)
-        assert isinstance(peer, ScriptedAgent)
-        return peer
+        return cls.dial(address or edge.agent, context(edge, names=name is not None), name, **how)
 
     @classmethod
     def logged_in(cls, edge: Edge, *, user_agent: str = GO, client_id: str = "", **how: Any) -> ScriptedAgent:
@@ -110,8 +109,12 @@ class ScriptedAgent(Peer):
         agent.login(edge.token, user_agent=user_agent, client_id=client_id)
         return agent
 
+    def call_or_refused(self, kind: int, message: Mapping[str, Any]) -> Json:
+        """As `call`; an `Error` is raised."""
+        return succeeded(self.call(kind, message))
+
     def login(self, token: str, **extra: Any) -> Json:
-        return succeeded(self.call(AUTH, auth(token, **extra)))
+        return self.call_or_refused(AUTH, auth(token, **extra))
 
     def bind(self, proto: str = "https", opts: Mapping[str, Any] | None = None, **rest: Any) -> Bound:
         """Binds with these options beside all those that an SDK sends unset."""
@@ -242,3 +245,11 @@ def hello(request: Request) -> bytes:
     """What an upstream says that tells what reached it."""
     told = {"line": request.line, "fields": request.fields, "body": request.body.decode("latin-1")}
     return response(json.dumps(told).encode(), content_type="application/json")
+
+
+def rules(home: Path, text: str) -> tuple[str, str]:
+    """Flags of an edge that is told this beyond them, in an edge.yml."""
+    home.mkdir(parents=True, exist_ok=True)
+    file = home / "edge.yml"
+    file.write_text(text)
+    return "--config", str(file)
