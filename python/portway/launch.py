@@ -27,11 +27,13 @@ class Launch(NamedTuple):
 
 
 # Arguments: the extension's file, where the plan is, `run_agent` or `run_edge`. Imported by path, because `-I -S`
-# leaves no place to find packages in. The end is `_exit`: there is nothing of Python's left to tidy up.
+# leaves no place to find packages in. Ctrl-C is Rust's to handle: Python would raise for it as soon as Rust is done.
+# The end is `_exit`: there is nothing of Python's left to tidy up.
 LOADER = """
-import os, sys
+import _signal, os, sys
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 path, plan, run = sys.argv[1:]
+_signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 loader = ExtensionFileLoader("portway._core", path)
 core = loader.create_module(ModuleSpec("portway._core", loader, origin=path))
 loader.exec_module(core)

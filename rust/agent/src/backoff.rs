@@ -6,6 +6,8 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
+/// After something that worked for so long, the next attempt may come at once.
+const GOOD: Duration = Duration::from_secs(10);
 
 /// Delays that grow from one failed attempt to the next.
 #[derive(Debug)]
@@ -48,9 +50,16 @@ impl Backoff {
         self.advance(delay.mul_f64(0.5 + random() / 2.0))
     }
 
-    /// Starts over: what was connected has worked for a while.
-    pub(crate) fn reset(&mut self) {
-        self.failures = 0;
+    /// What was connected has worked for so long: the next delay is no longer than that. An edge
+    /// that ends sessions as soon as they are made is still met with growing patience.
+    pub(crate) fn worked(&mut self, lived: Duration) {
+        if lived >= GOOD {
+            self.failures = 0;
+        } else if lived >= self.first {
+            self.failures = self
+                .failures
+                .min(1 + (lived.as_millis() / self.first.as_millis()).ilog2());
+        }
     }
 
     /// Whether delays do not grow any more.
@@ -96,9 +105,32 @@ mod tests {
             full = (full * 2).min(LONGEST);
         }
         assert!(backoff.at_longest());
-        backoff.reset();
+        backoff.worked(GOOD);
         assert!(!backoff.at_longest() && backoff.next() <= Duration::from_millis(200));
         let varied: Vec<_> = (0..20).map(|_| soon()).collect();
         assert!(varied.iter().any(|delay| *delay != varied[0]));
+    }
+
+    #[test]
+    fn a_delay_is_no_longer_than_what_it_follows_has_worked() {
+        for (lived, most) in [
+            (0, 30_000),
+            (499, 30_000),
+            (500, 500),
+            (1_100, 1_000),
+            (9_999, 8_000),
+        ] {
+            let mut backoff = Backoff::connecting();
+            for _ in 0..20 {
+                backoff.next();
+            }
+            backoff.worked(Duration::from_millis(lived));
+            let most = Duration::from_millis(most);
+            let delay = backoff.next();
+            assert!(
+                delay >= most / 2 && delay <= most,
+                "{delay:?} after {lived} ms"
+            );
+        }
     }
 }

@@ -17,8 +17,6 @@ use crate::forward::Forwarder;
 use crate::plan::{EdgeAddress, Plan};
 use crate::session::{Agent, Live, Request, SessionError};
 
-/// A session that lived so long was a good one.
-const GOOD: Duration = Duration::from_secs(10);
 /// At the end: for unbinding, and for visitors that are still served.
 const UNBIND: Duration = Duration::from_secs(1);
 const VISITORS: Duration = Duration::from_secs(5);
@@ -172,9 +170,7 @@ impl Life<'_> {
                                 "session closed, starting reconnect loop"
                             );
                             self.agent.board.reconnecting(&cause);
-                            if since.elapsed() >= GOOD {
-                                backoff.reset();
-                            }
+                            backoff.worked(since.elapsed());
                             backoff.next()
                         }
                     }

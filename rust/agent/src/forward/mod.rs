@@ -145,10 +145,11 @@ impl Forwarder {
         ours: bool,
     ) {
         let id = random_id();
-        self.joined(&id, endpoint.plan.shown_upstream(), &header.client_addr);
+        let shown = endpoint.plan.shown_upstream();
         let mut stream = Prefixed { first, stream };
         let started = Instant::now();
         if let Upstream::Folder(root) = &endpoint.upstream {
+            self.joined(&id, shown, &header.client_addr);
             let mut stream = stream;
             if endpoint.plan.proxy_protocol != 0 && take_proxy_header(&mut stream).await.is_err() {
                 return;
@@ -168,7 +169,6 @@ impl Forwarder {
         let connected = match endpoint.upstream.connect(&proxy_header).await {
             Ok(connected) => connected,
             Err(unreachable) => {
-                let shown = endpoint.plan.shown_upstream();
                 tracing::warn!(
                     id,
                     privaddr = shown,
@@ -178,6 +178,12 @@ impl Forwarder {
                 return self.failed(stream, endpoint, unreachable.0, ours).await;
             }
         };
+        let dialled = connected.address();
+        self.joined(
+            &id,
+            dialled.as_deref().unwrap_or(shown),
+            &header.client_addr,
+        );
         let copied = self.copy(stream, connected, endpoint, proxy_header).await;
         tracing::debug!(
             obj = "join",

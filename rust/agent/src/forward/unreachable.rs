@@ -3,20 +3,25 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use portway_wire::Code;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 
 use crate::board::Board;
 
 /// How long the head of the request may take.
-const HEAD: std::time::Duration = std::time::Duration::from_secs(10);
+const HEAD: Duration = Duration::from_secs(10);
+/// Bytes of a body that is read for nothing, and how long that may take.
+const SMALL_BODY: u64 = 64 * 1024;
+const BODY: Duration = Duration::from_secs(1);
 /// An edge of ours shows its own page instead; the token proves that no upstream wrote this.
 const AGENT_ERROR: &str = "portway-agent-error";
 
@@ -46,7 +51,10 @@ where
             );
         }
         let response = page.response(request.headers());
-        async move { Ok::<_, Infallible>(response) }
+        async move {
+            drop_body(request).await;
+            Ok::<_, Infallible>(response)
+        }
     });
     let io = TokioIo::new(stream);
     // Whoever went away meanwhile needs no page.
@@ -60,6 +68,23 @@ where
             .header_read_timeout(HEAD)
             .keep_alive(false);
         let _ = builder.serve_connection(io, service).await;
+    }
+}
+
+/// Takes in a body that is small and on its way, so that the visitor's connection stays usable.
+async fn drop_body(request: Request<Incoming>) {
+    let waits = request.headers().contains_key(header::EXPECT);
+    let mut body = request.into_body();
+    if !waits
+        && body
+            .size_hint()
+            .upper()
+            .is_some_and(|length| length <= SMALL_BODY)
+    {
+        let _ = timeout(BODY, async {
+            while let Some(Ok(_)) = body.frame().await {}
+        })
+        .await;
     }
 }
 

@@ -225,6 +225,19 @@ fn tls_cause(error: &io::Error) -> Unreachable {
 
 // === impl Connection ===
 
+impl Connection {
+    /// The address at its other end, where it is one of the network.
+    pub(crate) fn address(&self) -> Option<String> {
+        let socket = match self {
+            Self::Tcp(socket) => socket,
+            Self::Tls(tls) => tls.get_ref().0,
+            #[cfg(unix)]
+            Self::Unix(_) => return None,
+        };
+        socket.peer_addr().ok().map(|address| address.to_string())
+    }
+}
+
 macro_rules! each {
     ($self:ident, $inner:ident => $call:expr) => {
         match $self.get_mut() {
