@@ -2,7 +2,7 @@
 //! claimed; visitors come once the agent knows.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use portway_policy::Chain;
 use portway_wire::bind::{BindRequest, BindResponse, LabeledRequest, PatchRequest};
@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 use rustls::sign::SingleCertAndKey;
 
 use crate::certs;
-use crate::control::BindAsk;
+use crate::control::{BindAsk, LabelsAsk};
 use crate::core::{Core, Stage};
 use crate::endpoint::{Endpoint, State};
 use crate::naming::{self, Assigned, random_hex};
@@ -46,6 +46,15 @@ pub(crate) async fn bind(
         .map_err(|error| malformed(&error))?;
     let Assigned { mut url, random } =
         naming::assign(&config, core.ports, &request.proto, &wanted, label)?;
+    if let Some(option) = request.opts.unread(url.scheme) {
+        return Err(Refusal::new(
+            Code::BAD_BIND,
+            format!(
+                "{option} is an option this edge does not have for {} endpoints, so it does not bind one that asks for it.",
+                url.scheme
+            ),
+        ));
+    }
     let compiled = compile(core, request, url.scheme)?;
     let http2 = match request.forwards_proto.as_str() {
         "" | "http1" => false,
@@ -77,6 +86,7 @@ pub(crate) async fn bind(
     if let Some(earlier) = agent.remove(&id) {
         session::release(&earlier, &core.registry, &core.tcp);
     }
+    let _turn = (url.scheme == Scheme::Tcp).then(|| core.tcp.turn());
     if url.scheme == Scheme::Tcp {
         url.port = Some(open_port(core, &config, url.port)?);
     }
@@ -88,11 +98,12 @@ pub(crate) async fn bind(
         chain: compiled.chain,
         proxy_proto: compiled.proxy_proto,
         http2,
-        pooling: request.extra.pooling_enabled,
+        pooling: request.extra.pooling_enabled.into(),
         rewrites_host: compiled.rewrites_host,
         tls: compiled.tls,
         token: token.clone(),
         session: agent.mux.clone(),
+        account: agent.account.name.as_str().into(),
         owner: agent.owner.clone(),
         state: State::default(),
         bound: std::time::Instant::now(),
@@ -135,7 +146,13 @@ pub(crate) async fn bind_labeled(
             .iter()
             .all(|(key, value)| request.labels.get(key) == Some(value))
     };
-    let Some(rule) = config.labels.iter().find(carried) else {
+    let rule = config.labels.iter().find(carried);
+    let ask = LabelsAsk {
+        account: &agent.account,
+        labels: &request.labels,
+    };
+    core.control.bind_labels(ask).await?;
+    let Some(rule) = rule else {
         tracing::warn!(
             obj = "bind",
             account = agent.account.name,
@@ -147,13 +164,7 @@ pub(crate) async fn bind_labeled(
     let proto = EndpointUrl::parse(&rule.url)?.scheme;
     let Assigned { mut url, .. } =
         naming::assign(&config, core.ports, proto.as_str(), &rule.url, false)?;
-    core.control
-        .bind(BindAsk {
-            account: &agent.account,
-            url: &url,
-            random: false,
-        })
-        .await?;
+    let _turn = (url.scheme == Scheme::Tcp).then(|| core.tcp.turn());
     if url.scheme == Scheme::Tcp {
         url.port = Some(open_port(core, &config, url.port)?);
     }
@@ -169,11 +180,12 @@ pub(crate) async fn bind_labeled(
         proxy_proto: 0,
         http2: request.forwards_proto == "http2",
         // Several agents may carry the same labels.
-        pooling: true,
+        pooling: true.into(),
         rewrites_host: false,
         tls: None,
         token: Secret::new(random_hex(16)),
         session: agent.mux.clone(),
+        account: agent.account.name.as_str().into(),
         owner: agent.owner.clone(),
         state: State::default(),
         bound: std::time::Instant::now(),
@@ -203,9 +215,9 @@ pub(crate) fn patch(agent: &AgentSession, request: &PatchRequest) -> Result<(), 
         .tunnel_id
         .strip_prefix("tn_")
         .unwrap_or(&request.tunnel_id);
-    if agent.endpoint(id).is_none() {
+    let Some(endpoint) = agent.endpoint(id) else {
         return Err(Refusal::of(Code(333)));
-    }
+    };
     if request
         .traffic_policy
         .as_ref()
@@ -215,6 +227,9 @@ pub(crate) fn patch(agent: &AgentSession, request: &PatchRequest) -> Result<(), 
             Code(9026),
             "The traffic policy provided is invalid: this edge has no traffic policy documents yet.",
         ));
+    }
+    if let Some(pooling) = request.pooling_enabled {
+        endpoint.pooling.store(pooling, Ordering::Relaxed);
     }
     Ok(())
 }

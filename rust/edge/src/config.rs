@@ -52,6 +52,9 @@ pub struct EdgeConfig {
     pub tokens: Vec<Token>,
     #[serde(default)]
     pub reserved: Vec<Reserved>,
+    /// Names and TCP ports that an agent chooses must be reserved for it.
+    #[serde(default)]
+    pub reserved_only: bool,
     /// Where the binds with labels are served.
     #[serde(default)]
     pub labels: Vec<LabelRoute>,
@@ -111,15 +114,19 @@ pub struct ProxyProtocol {
 pub struct Limits {
     /// Connections of one listener at a time.
     pub connections: usize,
-    /// The same from one address; loopback is not counted.
+    /// The same from one address, as a PROXY header tells it; loopback is not counted.
     pub connections_per_address: usize,
     /// Bytes of a request's line and headers.
     pub header_bytes: usize,
     pub header_count: usize,
-    /// Until a request's head is there, kept-alive connections included.
+    /// Until a request's head is there, kept-alive connections included; until a PROXY header is.
     #[serde(deserialize_with = "millis")]
     pub head_timeout: Duration,
-    /// A pause in a visitor's body, and the wait for an upstream's answer.
+    /// Until TLS is agreed on, of visitors and agents.
+    #[serde(deserialize_with = "millis")]
+    pub handshake_timeout: Duration,
+    /// A pause in a visitor's body, the wait for an upstream's answer, a connection on which
+    /// nothing moves.
     #[serde(deserialize_with = "millis")]
     pub idle_timeout: Duration,
     /// A TCP, TLS or upgraded connection without a byte either way.
@@ -129,6 +136,14 @@ pub struct Limits {
     pub endpoints_per_session: usize,
     /// Failed logins from one address in a minute.
     pub failed_logins: u32,
+    /// Until an agent has logged in, once TLS is agreed on.
+    #[serde(deserialize_with = "millis")]
+    pub login_timeout: Duration,
+    /// The edge's own beats to agents, and how much longer than that an echo may take.
+    #[serde(deserialize_with = "millis")]
+    pub heartbeat_interval: Duration,
+    #[serde(deserialize_with = "millis")]
+    pub heartbeat_tolerance: Duration,
     /// How long running requests are waited for at a graceful stop.
     #[serde(deserialize_with = "millis")]
     pub drain: Duration,
@@ -144,11 +159,16 @@ impl Default for Limits {
             header_bytes: 256 * 1024,
             header_count: 128,
             head_timeout: Duration::from_mins(1),
+            handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(5),
             tcp_idle_timeout: Duration::from_hours(2),
             streams_per_session: 16_000,
             endpoints_per_session: 10_000,
             failed_logins: 60,
+            login_timeout: Duration::from_secs(20),
+            heartbeat_interval: Duration::from_secs(10),
+            // Agents echo only once they have bound all they serve.
+            heartbeat_tolerance: Duration::from_secs(30),
             drain: Duration::from_secs(10),
             webhook_bytes: 10 << 20,
         }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -41,7 +41,8 @@ pub(crate) struct Endpoint {
     pub proxy_proto: u8,
     /// The agent expects HTTP/2 on its streams.
     pub http2: bool,
-    pub pooling: bool,
+    /// Shares its URL with others that do too. Its agent may change its mind.
+    pub pooling: AtomicBool,
     /// Absolute redirects of the upstream are turned back to the public name.
     pub rewrites_host: bool,
     /// https: a configuration of its own, which asks for client certificates. tls: the edge ends
@@ -50,6 +51,8 @@ pub(crate) struct Endpoint {
     /// Proves that an error page was made by the agent; known to it and to us.
     pub token: Secret,
     pub session: Session,
+    /// Whose it is.
+    pub account: Arc<str>,
     /// Account and client: its sessions may serve one bind together.
     pub owner: Arc<str>,
     pub state: State,
@@ -77,6 +80,10 @@ pub(crate) struct Visit {
 // === impl Endpoint ===
 
 impl Endpoint {
+    pub(crate) fn pools(&self) -> bool {
+        self.pooling.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn is_live(&self) -> bool {
         self.state.is.load(Ordering::Acquire) == SERVING
     }
@@ -214,11 +221,12 @@ pub(crate) mod tests {
             chain: Chain::default(),
             proxy_proto: 0,
             http2: false,
-            pooling,
+            pooling: pooling.into(),
             rewrites_host: false,
             tls: None,
             token: Secret::default(),
             session,
+            account: "".into(),
             owner: "".into(),
             state: State::default(),
             bound: Instant::now(),

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use portway_mux::heartbeat::{self, Failure, Pace};
-use portway_mux::{Config, ErrorCode, Peer, Session, Stream};
-use portway_wire::auth::{Abilities, AuthRequest, AuthResponse, PeerKind};
+use portway_mux::{CloseReason, Closed, Config, ErrorCode, Peer, Session, Stream};
+use portway_wire::auth::{Abilities, AuthRequest, AuthResponse, OLDER_VERSION, PeerKind, VERSION};
 use portway_wire::bind::{
     self as messages, BindRequest, BindResponse, LabeledRequest, PatchRequest,
 };
@@ -29,17 +29,19 @@ use crate::rpc;
 use crate::session::{AgentSession, Identity};
 use crate::transport::{AgentSocket, Rewound};
 
-/// How long TLS may take, and how long after it the login.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-const LOGIN: Duration = Duration::from_secs(20);
 /// Streams of an agent that has not logged in.
 const STREAMS_BEFORE_LOGIN: usize = 16;
 /// Messages of one agent that are worked on at a time.
 const MESSAGES: usize = 64;
-/// The edge's own beats. An agent echoes them only after its last bind, hence the quiet before
-/// the first and the generous limit.
-const BEAT: Duration = Duration::from_secs(10);
-const BEAT_TOLERANCE: Duration = Duration::from_secs(30);
+/// Types of messages an agent may send.
+const KNOWN: [u32; 6] = [
+    stream_type::AUTH,
+    stream_type::BIND,
+    stream_type::UNBIND,
+    stream_type::BIND_LABELED,
+    stream_type::SRV_INFO,
+    stream_type::PATCH_TUNNEL,
+];
 /// After a refused login, so that the answer is read before the connection ends.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -52,6 +54,9 @@ struct Arrival {
     /// Set by the login.
     agent: OnceLock<Arc<AgentSession>>,
     logging_in: AtomicBool,
+    /// The session is over; set before what it served is taken away.
+    over: AtomicBool,
+    left: AtomicBool,
     streams: AtomicUsize,
     messages: Semaphore,
     last_message: Mutex<Instant>,
@@ -68,7 +73,8 @@ pub(crate) async fn serve(core: Arc<Core>, visitor: Visitor, io: TcpStream) {
     };
     let (socket, quick) = AgentSocket::new(io);
     let io = Rewound::new(visitor.first.clone(), socket);
-    match timeout(HANDSHAKE, acceptor.accept(io)).await {
+    let limit = core.config.load().limits.handshake_timeout;
+    match timeout(limit, acceptor.accept(io)).await {
         Ok(Ok(tls)) => run(core, visitor, tls, quick).await,
         Ok(Err(error)) => {
             core.metrics.turned(Door::Agent, Turned::Garbage);
@@ -83,8 +89,9 @@ pub(crate) async fn run<T>(core: Arc<Core>, visitor: Visitor, io: T, quick: Arc<
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let limits = core.config.load().limits.clone();
     let config = Config {
-        max_streams: core.config.load().limits.streams_per_session,
+        max_streams: limits.streams_per_session,
         ..Config::edge()
     };
     let (mux, mut acceptor, driver) = portway_mux::session(io, config);
@@ -95,6 +102,8 @@ where
         quick,
         agent: OnceLock::new(),
         logging_in: AtomicBool::new(false),
+        over: AtomicBool::new(false),
+        left: AtomicBool::new(false),
         streams: AtomicUsize::new(0),
         messages: Semaphore::new(MESSAGES),
         last_message: Mutex::new(Instant::now()),
@@ -103,7 +112,7 @@ where
     let login_limit = {
         let arrival = arrival.clone();
         tokio::spawn(async move {
-            sleep(LOGIN).await;
+            sleep(limits.login_timeout).await;
             if arrival.agent.get().is_none() {
                 arrival.core.metrics.turned(Door::Agent, Turned::Slow);
                 arrival.mux.close(ErrorCode::NO_ERROR, "no login in time");
@@ -131,6 +140,10 @@ where
     // Nothing reaches it any more; visitors are to know that at once, not when TCP has closed.
     arrival.ended();
     let closed = driving.await;
+    let broken = |closed: &Closed| closed.reason == CloseReason::Protocol;
+    if arrival.agent.get().is_none() && closed.as_deref().is_ok_and(broken) {
+        arrival.core.metrics.turned(Door::Agent, Turned::Garbage);
+    }
     if let Some(agent) = arrival.agent.get() {
         let why = closed.map_or_else(|error| error.to_string(), |closed| closed.to_string());
         tracing::info!(obj = "ingress", id = agent.id, account = agent.account.name, r = %agent.from, err = why, "agent disconnected");
@@ -140,8 +153,12 @@ where
 // === impl Arrival ===
 
 impl Arrival {
+    /// Takes away what the agent served. Called again by a login that ends later than its session.
     fn ended(&self) {
-        if let Some(agent) = self.agent.get() {
+        self.over.store(true, Ordering::SeqCst);
+        if let Some(agent) = self.agent.get()
+            && !self.left.swap(true, Ordering::SeqCst)
+        {
             agent.release_all(&self.core.registry, &self.core.tcp);
             self.core.sessions.leave(agent);
             self.core.metrics.sessions.fetch_sub(1, Ordering::Relaxed);
@@ -160,6 +177,14 @@ impl Arrival {
         let Ok(_permit) = self.messages.acquire().await else {
             return;
         };
+        if !KNOWN.contains(&kind) {
+            // Its body, if there is one, means nothing to this edge, so none is waited for.
+            let refusal = Refusal::new(
+                Code(800),
+                format!("This edge knows no message of type {kind}."),
+            );
+            return self.refuse(stream, refusal).await;
+        }
         let message = rpc::read(&mut stream).await;
         *self.last_message.lock() = Instant::now();
         match (kind, message, self.agent.get()) {
@@ -203,13 +228,7 @@ impl Arrival {
                     Err(refusal) => self.refuse(stream, refusal).await,
                 }
             }
-            (kind, ..) => {
-                let refusal = Refusal::new(
-                    Code(800),
-                    format!("This edge knows no message of type {kind}."),
-                );
-                self.refuse(stream, refusal).await;
-            }
+            _ => {}
         }
     }
 
@@ -255,10 +274,13 @@ impl Arrival {
                 "session taken over"
             );
         }
+        self.core.metrics.sessions.fetch_add(1, Ordering::Relaxed);
         if self.agent.set(agent.clone()).is_err() {
             return;
         }
-        self.core.metrics.sessions.fetch_add(1, Ordering::Relaxed);
+        if self.over.load(Ordering::SeqCst) {
+            return self.ended();
+        }
         self.core
             .metrics
             .sessions_started
@@ -327,11 +349,8 @@ impl Arrival {
         let id = format!("ts_{}", random_hex(8));
         let response = AuthResponse {
             client_id,
-            version: request
-                .version
-                .first()
-                .cloned()
-                .unwrap_or_else(|| portway_wire::auth::VERSION.into()),
+            protocol: chosen(&request.version)?.to_owned(),
+            version: env!("CARGO_PKG_VERSION").into(),
             region: "self".into(),
             cookie: if request.extra.cookie.is_empty() {
                 random_hex(16)
@@ -350,24 +369,25 @@ impl Arrival {
 
     /// Beats until the session ends; ends it when the agent does not answer.
     async fn beat(&self, agent: &AgentSession) {
-        // An agent that binds many endpoints is busy with that first.
+        let limits = self.core.config.load().limits.clone();
+        let pace = Pace {
+            interval: limits.heartbeat_interval,
+            tolerance: limits.heartbeat_tolerance,
+        };
+        // An agent that binds many endpoints is busy with that first, and echoes nothing until then.
         loop {
             let quiet = self.last_message.lock().elapsed();
-            if quiet >= BEAT {
+            if quiet >= pace.interval {
                 break;
             }
             tokio::select! {
-                () = sleep(BEAT.saturating_sub(quiet)) => {}
+                () = sleep(pace.interval.saturating_sub(quiet)) => {}
                 _ = self.mux.closed() => return,
             }
         }
         let first = Bytes::copy_from_slice(&heartbeat::STREAM_TYPE.to_be_bytes());
         let Ok(stream) = self.mux.open(first).await else {
             return;
-        };
-        let pace = Pace {
-            interval: BEAT,
-            tolerance: BEAT_TOLERANCE,
         };
         let failure = heartbeat::beat(stream, pace, |latency| {
             tracing::debug!(obj = "ingress", id = agent.id, latency = ?latency, "heartbeat");
@@ -431,6 +451,18 @@ impl Arrival {
 
 fn malformed(code: Code, error: &Malformed) -> Refusal {
     Refusal::new(code, format!("The message is malformed: {error}."))
+}
+
+/// The first of the offered protocol versions that this edge speaks.
+fn chosen(offered: &[String]) -> Result<&str, Refusal> {
+    if offered.is_empty() {
+        return Ok(VERSION);
+    }
+    let spoken = |version: &&String| [VERSION, OLDER_VERSION].contains(&version.as_str());
+    let found = offered.iter().find(spoken);
+    found
+        .map(String::as_str)
+        .ok_or_else(|| Refusal::of(Code(811)))
 }
 
 /// What can be wrong with a login before anybody asks who it is.

@@ -84,9 +84,10 @@ impl Pool {
         let mut members = self.0.write();
         // A bind that is repeated on another leg of the same agent is one endpoint.
         let same = |member: &Endpoint| member.owner == endpoint.owner && member.id == endpoint.id;
-        let apart = |member: &&Arc<Endpoint>| !(member.pooling && endpoint.pooling || same(member));
+        let pooled = |member: &Endpoint| member.pools() && endpoint.pools();
+        let apart = |member: &&Arc<Endpoint>| !(pooled(member) || same(member));
         if let Some(other) = members.iter().find(apart) {
-            let hint = if other.pooling || endpoint.pooling {
+            let hint = if other.pools() || endpoint.pools() {
                 "Both have to set pooling_enabled to share it."
             } else {
                 "Stop the other one, choose another URL, or set pooling_enabled on both."

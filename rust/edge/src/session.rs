@@ -93,6 +93,7 @@ impl AgentSession {
 
 /// Makes one endpoint unreachable, and closes its port where it was the last there.
 pub(crate) fn release(endpoint: &Endpoint, registry: &Registry, tcp: &TcpPorts) {
+    let _turn = (endpoint.url.scheme == portway_wire::Scheme::Tcp).then(|| tcp.turn());
     if registry.release(endpoint)
         && endpoint.url.scheme == portway_wire::Scheme::Tcp
         && let Some(port) = endpoint.url.port

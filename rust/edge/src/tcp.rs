@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, ReentrantMutex, ReentrantMutexGuard};
 use portway_mux::copy::{Joint, join};
 use portway_wire::{Code, Refusal};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,6 +26,8 @@ pub(crate) struct TcpPorts {
     address: IpAddr,
     core: Weak<Core>,
     open: Mutex<HashMap<u16, AbortOnDropHandle<()>>>,
+    /// Held while a port is opened and claimed, or released and closed: both or neither.
+    turn: ReentrantMutex<()>,
 }
 
 // === impl TcpPorts ===
@@ -37,7 +39,13 @@ impl TcpPorts {
             address,
             core,
             open: Mutex::default(),
+            turn: ReentrantMutex::new(()),
         }
+    }
+
+    /// Keeps others from opening and closing ports until it is dropped.
+    pub(crate) fn turn(&self) -> ReentrantMutexGuard<'_, ()> {
+        self.turn.lock()
     }
 
     /// Listens on a port, if that is not done already.

@@ -33,7 +33,8 @@ struct State {
     buckets: [Bucket; BUCKETS],
     /// Refusing until then; afterwards one request is let through to see.
     open_until: Option<Instant>,
-    probing: bool,
+    /// When that one is given up: its visitor may have gone away before there was an answer.
+    probed_until: Option<Instant>,
 }
 
 // === impl Breaker ===
@@ -50,7 +51,7 @@ impl Breaker {
                 start: Instant::now(),
                 buckets: [Bucket::default(); BUCKETS],
                 open_until: None,
-                probing: false,
+                probed_until: None,
             }),
         })
     }
@@ -59,9 +60,9 @@ impl Breaker {
         let mut state = self.state.lock();
         match state.open_until {
             Some(until) if now < until => false,
-            Some(_) if state.probing => false,
+            Some(_) if state.probed_until.is_some_and(|until| now < until) => false,
             Some(_) => {
-                state.probing = true;
+                state.probed_until = Some(now + TRIPPED);
                 true
             }
             None if state.tripped(self.threshold, now) => {
@@ -75,8 +76,7 @@ impl Breaker {
     /// How a request that was let through ended.
     pub(crate) fn record(&self, failed: bool, now: Instant) {
         let mut state = self.state.lock();
-        if state.probing {
-            state.probing = false;
+        if state.probed_until.take().is_some() {
             state.buckets = [Bucket::default(); BUCKETS];
             state.open_until = failed.then(|| now + TRIPPED);
             return;
@@ -114,7 +114,7 @@ impl State {
             .fold((0, 0), |(all, failed), bucket| {
                 (all + bucket.all, failed + bucket.failed)
             });
-        all >= VOLUME && f64::from(failed) >= threshold * f64::from(all)
+        all >= VOLUME && failed > 0 && f64::from(failed) >= threshold * f64::from(all)
     }
 }
 
@@ -140,6 +140,31 @@ mod tests {
         assert!(breaker.admits(now));
         breaker.record(false, now);
         assert!(breaker.admits(now) && breaker.admits(now));
+    }
+
+    #[test]
+    fn a_probe_without_an_answer_does_not_shut_the_endpoint_for_good() {
+        let breaker = Breaker::new(0.5).unwrap();
+        let now = Instant::now();
+        for _ in 0..VOLUME {
+            breaker.record(true, now);
+        }
+        assert!(!breaker.admits(now));
+        assert!(breaker.admits(now + TRIPPED), "its visitor goes away");
+        assert!(!breaker.admits(now + TRIPPED));
+        assert!(breaker.admits(now + 2 * TRIPPED), "another one");
+    }
+
+    #[test]
+    fn without_a_failure_no_threshold_opens_it() {
+        let breaker = Breaker::new(0.0).unwrap();
+        let now = Instant::now();
+        for _ in 0..VOLUME {
+            breaker.record(false, now);
+        }
+        assert!(breaker.admits(now));
+        breaker.record(true, now);
+        assert!(!breaker.admits(now));
     }
 
     #[test]

@@ -67,6 +67,12 @@ impl Chain {
         if options.has_oidc {
             return Err(missing(388, "OIDC"));
         }
+        if options.has_basic_auth && options.basic_auth.is_empty() {
+            return Err(Refusal::new(
+                Code(359),
+                "BasicAuth without credentials would let nobody in; name at least one user.",
+            ));
+        }
         let filter = options.user_agent_filter.as_ref();
         Ok(Self {
             user_agents: filter.map(UserAgents::compile).transpose()?,
@@ -254,6 +260,7 @@ mod tests {
                 "provided is invalid",
             ),
             (json!({"Policy": {"inbound": []}}), 9026, "traffic policy"),
+            (json!({"BasicAuth": {"credentials": []}}), 359, "BasicAuth"),
         ] {
             let refusal = Chain::http(&options(options_json)).unwrap_err();
             assert_eq!(refusal.code, Code(code));

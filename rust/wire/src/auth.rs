@@ -7,6 +7,8 @@ use crate::{Refusal, Secret};
 
 /// The protocol version both sides speak.
 pub const VERSION: &str = "3";
+/// Offered besides by the SDKs, which do nothing differently with it.
+pub const OLDER_VERSION: &str = "2";
 
 /// What an agent says of itself.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -178,6 +180,8 @@ pub struct AuthResponse {
     pub client_id: String,
     /// Empty on success.
     pub error: String,
+    /// The protocol version that was chosen; empty: [`VERSION`].
+    pub protocol: String,
     /// Version of the edge, for display.
     pub version: String,
     pub region: String,
@@ -208,6 +212,7 @@ impl AuthResponse {
         Ok(Self {
             client_id: fields.text("ClientId")?,
             error: fields.text("Error")?,
+            protocol: fields.text("Version")?,
             version: extra.text("Version")?,
             region: extra.text("Region")?,
             cookie: extra.text("Cookie")?,
@@ -238,7 +243,11 @@ impl AuthResponse {
         if let (Some(abilities), Some(extra)) = (self.portway, extra.as_object_mut()) {
             extra.insert("Portway".to_owned(), abilities.encode());
         }
-        json!({"Version": VERSION, "ClientId": self.client_id, "Error": self.error, "Extra": extra})
+        let protocol = match self.protocol.as_str() {
+            "" => VERSION,
+            protocol => protocol,
+        };
+        json!({"Version": protocol, "ClientId": self.client_id, "Error": self.error, "Extra": extra})
     }
 }
 
@@ -313,6 +322,7 @@ mod tests {
         };
         assert_eq!(AuthRequest::decode(&request.encode()).unwrap(), request);
         let response = AuthResponse {
+            protocol: VERSION.into(),
             cookie: "k".into(),
             banner: "b".into(),
             ..AuthResponse::default()

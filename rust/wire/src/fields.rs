@@ -35,16 +35,16 @@ impl<'a> Fields<'a> {
         Self(map)
     }
 
-    /// The value of `key`: the exact spelling wins over others; null is nothing.
+    /// The value of `key`: the exact spelling wins over others; null is nothing, and hides nothing.
     pub(crate) fn get(self, key: &str) -> Option<&'a Value> {
-        let exact = self.0.get(key);
+        let exact = self.0.get(key).filter(|value| !value.is_null());
         let any = || {
             self.0
                 .iter()
-                .find(|(name, _)| name.eq_ignore_ascii_case(key))
+                .find(|(name, value)| name.eq_ignore_ascii_case(key) && !value.is_null())
                 .map(|(_, value)| value)
         };
-        exact.or_else(any).filter(|value| !value.is_null())
+        exact.or_else(any)
     }
 
     pub(crate) fn text(self, key: &str) -> Result<String, Malformed> {

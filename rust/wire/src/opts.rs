@@ -77,6 +77,8 @@ pub struct HttpOptions {
     /// Share of failed answers at which requests are refused.
     pub circuit_breaker: Option<f64>,
     pub basic_auth: Vec<Credential>,
+    /// Basic authentication is asked for, be it with credentials or without.
+    pub has_basic_auth: bool,
     pub has_oauth: bool,
     pub has_oidc: bool,
     pub webhook: Option<WebhookVerification>,
@@ -139,7 +141,9 @@ impl Opts {
     pub fn http(&self) -> Result<HttpOptions, Malformed> {
         let fields = self.fields();
         let mut basic_auth = Vec::new();
+        let mut has_basic_auth = false;
         if let Some(auth) = fields.object("BasicAuth")? {
+            has_basic_auth = true;
             for credential in auth.objects("credentials")? {
                 basic_auth.push(Credential {
                     username: credential.text("username")?,
@@ -178,6 +182,7 @@ impl Opts {
                 .object("CircuitBreaker")?
                 .map(|breaker| breaker.float("error_threshold"))
                 .transpose()?,
+            has_basic_auth: has_basic_auth || !basic_auth.is_empty(),
             basic_auth,
             has_oauth: fields.object("OAuth")?.is_some(),
             has_oidc: fields.object("OIDC")?.is_some(),
@@ -215,6 +220,33 @@ impl Opts {
             termination: termination.transpose()?,
             mutual_tls_ca: ca(fields, "MutualTLSAtEdge")?,
             mutual_tls_at_agent: fields.flag("MutualTLSAtAgent")?,
+        })
+    }
+
+    /// The first option that asks for something and that endpoints of this scheme do not have, as
+    /// `Key` or `Key.member`. Who passes it over may open what it was to close.
+    pub fn unread(&self, scheme: Scheme) -> Option<String> {
+        let own: &[Key] = match scheme {
+            Scheme::Http | Scheme::Https => &HTTP_KEYS,
+            Scheme::Tcp => &TCP_KEYS,
+            Scheme::Tls => &TLS_KEYS,
+        };
+        let known = |name: &str| {
+            let mut keys = COMMON_KEYS.iter().chain(own);
+            keys.find(|(key, _)| key.eq_ignore_ascii_case(name))
+        };
+        self.0.iter().find_map(|(name, value)| {
+            let Some((_, members)) = known(name) else {
+                return asks(value).then(|| name.clone());
+            };
+            let object = value.as_object().filter(|_| !members.is_empty())?;
+            let strange = |(member, value): &(&String, &Value)| {
+                let read = members.iter().any(|it| it.eq_ignore_ascii_case(member));
+                let empty = value.as_object().is_some_and(Map::is_empty);
+                !read && !empty && asks(value)
+            };
+            let (member, _) = object.iter().find(strange)?;
+            Some(format!("{name}.{member}"))
         })
     }
 
@@ -280,6 +312,61 @@ impl Opts {
             assign("Subdomain", String::new());
         }
         Self(opts)
+    }
+}
+
+/// An option and its members. No members: it is read, or refused, as a whole.
+type Key = (&'static str, &'static [&'static str]);
+
+const COMMON_KEYS: [Key; 5] = [
+    ("URL", &[]),
+    ("ProxyProto", &[]),
+    ("IPRestriction", &["allow_cidrs", "deny_cidrs"]),
+    ("Policy", &[]),
+    ("TrafficPolicy", &[]),
+];
+const HTTP_KEYS: [Key; 17] = [
+    ("Domain", &[]),
+    ("Hostname", &[]),
+    ("Subdomain", &[]),
+    ("Auth", &[]),
+    ("HostHeaderRewrite", &[]),
+    ("LocalURLScheme", &[]),
+    ("Compression", &[]),
+    ("CircuitBreaker", &["error_threshold"]),
+    ("BasicAuth", &["credentials"]),
+    ("OAuth", &[]),
+    ("OIDC", &[]),
+    (
+        "WebhookVerification",
+        &["provider", "secret", "sealed_secret"],
+    ),
+    ("MutualTLSCA", &["mutual_tls_ca"]),
+    ("RequestHeaders", &["add", "remove"]),
+    ("ResponseHeaders", &["add", "remove"]),
+    ("WebsocketTCPConverter", &[]),
+    ("UserAgentFilter", &["allow", "deny"]),
+];
+const TCP_KEYS: [Key; 1] = [("Addr", &[])];
+const TLS_KEYS: [Key; 6] = [
+    ("Domain", &[]),
+    ("Hostname", &[]),
+    ("Subdomain", &[]),
+    ("MutualTLSAtAgent", &[]),
+    ("MutualTLSAtEdge", &["mutual_tls_ca"]),
+    ("TLSTermination", &["cert", "key", "sealed_key"]),
+];
+
+/// Whether a value is more than the absence of one.
+fn asks(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(flag) => *flag,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        // `{}` switches a thing on.
+        Value::Object(_) => true,
     }
 }
 
@@ -415,6 +502,58 @@ mod tests {
             (tls.termination, tls.mutual_tls_ca),
             (Some(TlsTermination::default()), None)
         );
+    }
+
+    #[test]
+    fn what_no_endpoint_of_the_kind_has_is_noticed() {
+        for (scheme, given, key) in [
+            (
+                Scheme::Https,
+                json!({"JWTValidation": {}}),
+                Some("JWTValidation"),
+            ),
+            (
+                Scheme::Https,
+                json!({"JWTValidation": null, "x": false, "y": 0, "z": []}),
+                None,
+            ),
+            (
+                Scheme::Https,
+                json!({"basicauth": {"credentials": []}}),
+                None,
+            ),
+            (
+                Scheme::Https,
+                json!({"Compression": {}, "OAuth": {"provider": "x"}}),
+                None,
+            ),
+            (
+                Scheme::Https,
+                json!({"TLSTermination": {}}),
+                Some("TLSTermination"),
+            ),
+            (Scheme::Tcp, json!({"BasicAuth": {}}), Some("BasicAuth")),
+            (Scheme::Tcp, json!({"BasicAuth": null, "Auth": ""}), None),
+            (Scheme::Tls, json!({"MutualTLSCA": {}}), Some("MutualTLSCA")),
+            (
+                Scheme::Http,
+                json!({"IPRestriction": {"allow_cidrs": [], "policies": ["p"]}}),
+                Some("IPRestriction.policies"),
+            ),
+            (
+                Scheme::Http,
+                json!({"RequestHeaders": {"add": [], "addParsed": {}}}),
+                None,
+            ),
+        ] {
+            assert_eq!(opts(&given).unread(scheme).as_deref(), key, "{given}");
+        }
+    }
+
+    #[test]
+    fn null_in_one_spelling_does_not_hide_another() {
+        let given = json!({"BasicAuth": null, "basicAuth": {"credentials": [{"username": "u"}]}});
+        assert_eq!(opts(&given).http().unwrap().basic_auth.len(), 1);
     }
 
     #[test]

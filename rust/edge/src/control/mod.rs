@@ -4,6 +4,7 @@
 mod embedded;
 mod fixed;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use futures_util::future::BoxFuture;
@@ -33,6 +34,13 @@ pub struct BindAsk<'a> {
     pub random: bool,
 }
 
+/// Labels an agent wants to serve; the operator may have given a URL to them.
+#[derive(Clone, Debug)]
+pub struct LabelsAsk<'a> {
+    pub account: &'a Account,
+    pub labels: &'a BTreeMap<String, String>,
+}
+
 /// The control plane as the edge sees it.
 pub trait Control: Send + Sync + 'static {
     /// Lets an agent in.
@@ -50,6 +58,12 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// The [`Refusal`] the agent is told.
     fn bind<'a>(&'a self, ask: BindAsk<'a>) -> BoxFuture<'a, Result<(), Refusal>>;
+
+    /// Lets an account serve what carries these labels.
+    ///
+    /// # Errors
+    /// The [`Refusal`] the agent is told.
+    fn bind_labels<'a>(&'a self, ask: LabelsAsk<'a>) -> BoxFuture<'a, Result<(), Refusal>>;
 
     /// Takes up a changed configuration, where it is one's own.
     fn reload(&self, _config: &EdgeConfig) {}
