@@ -42,7 +42,8 @@ pub struct Copied {
 }
 
 /// Copies until both directions have ended, one has failed, or nothing moves any more. A stream
-/// that is not at its end then is reset, so that the peer lets go of its side at once.
+/// that is not at its end then is reset, so that the peer lets go of its side at once. Where all of
+/// the connection was read, all of it is delivered, whatever the peer still sends.
 ///
 /// # Cancel safety
 /// Dropped, it drops both: the stream ends with FIN.
@@ -86,10 +87,17 @@ pub async fn join<T: AsyncRead + AsyncWrite + Unpin>(
         Poll::Pending
     })
     .await;
-    if !(up.ended && down.ended)
-        && let Some(writer) = writer.take()
-    {
-        writer.reset(ErrorCode::STREAM_CANCELLED);
+    let timed_out = error
+        .as_ref()
+        .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
+    if let Some(writer) = writer.take() {
+        match (up.ended, down.ended) {
+            (false, _) => writer.reset(ErrorCode::STREAM_CANCELLED),
+            // Its FIN went out long ago, and says nothing to a peer that waits as we did.
+            (true, false) if timed_out => writer.reset(ErrorCode::STREAM_CLOSED),
+            // Dropped, both halves leave the FIN behind what is queued.
+            (true, _) => {}
+        }
     }
     Copied {
         sent: up.bytes,

@@ -84,13 +84,12 @@ impl Core {
         let Some(entry) = self.streams.get_mut(&id) else {
             return Poll::Ready(Err(Gone::Session));
         };
+        if let Some(code) = entry.reset.filter(|_| !entry.whole()) {
+            return Poll::Ready(Err(Gone::Reset(code)));
+        }
         let Some(chunk) = entry.recv.queue.pop_front() else {
-            // An RST behind a FIN says that the peer stopped reading; what it sent is whole.
             if entry.recv.fin {
                 return Poll::Ready(Ok(Bytes::new()));
-            }
-            if let Some(code) = entry.reset {
-                return Poll::Ready(Err(Gone::Reset(code)));
             }
             register(&mut entry.recv.waker, cx);
             return Poll::Pending;
@@ -249,13 +248,13 @@ impl Core {
         }
     }
 
-    /// Both directions are dead, but for what came before a FIN; readers and writers learn of it.
+    /// Both directions are dead, but for what came whole; readers and writers learn of it.
     pub(super) fn kill(&mut self, id: u32, code: ErrorCode) {
         let Some(entry) = self.streams.get_mut(&id) else {
             return;
         };
         entry.reset = Some(code);
-        if !entry.recv.fin {
+        if !entry.whole() {
             entry.recv.queue = Chunks::default();
             entry.recv.unread = 0;
         }

@@ -1,5 +1,9 @@
+use std::time::Duration;
+
 use bytes::Bytes;
+use portway_mux::copy::{self, Joint};
 use portway_mux::{ErrorCode, StreamReset};
+use tokio::io::AsyncWriteExt;
 
 use crate::raw::{DATA, FIN, RST, SYN, TYPE, WNDINC, agent, edge, frame};
 
@@ -172,6 +176,82 @@ async fn m24_p39_a_reset_behind_fin_leaves_what_came_before() {
         "whole response"
     );
     assert_eq!(stream.read_chunk().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn m24_p103_a_stream_that_was_given_up_does_not_look_complete() {
+    let mut bench = agent();
+    let mut stream = bench.accepted(2, b"half of it").await;
+    bench.send(&frame(DATA, FIN, 2, b"")).await;
+    bench.send(&frame(RST, 0, 2, &6u32.to_be_bytes())).await;
+    stream.peer_gone().await;
+    // Read together with the type, before it was given up.
+    assert_eq!(stream.read_chunk().await.unwrap().unwrap(), "half of it");
+    let error = stream.read_chunk().await.unwrap_err();
+    assert_eq!(
+        StreamReset::code_of(&error),
+        Some(ErrorCode::STREAM_CANCELLED)
+    );
+}
+
+#[tokio::test]
+async fn m21_p98_an_early_answer_is_delivered_though_the_upload_goes_on() {
+    let mut bench = agent();
+    let stream = bench.accepted(2, b"").await;
+    let (upstream, mut service) = tokio::io::duplex(64);
+    let joint = Joint {
+        half_close: true,
+        idle: None,
+    };
+    let joined = tokio::spawn(copy::join(upstream, stream, joint));
+    // Says all, and is gone: it took not a byte of the upload.
+    let answer = vec![7; 300_000];
+    let answering = tokio::spawn(async move {
+        service.write_all(&answer).await.unwrap();
+    });
+    let mut received = 0;
+    while received < 262_144 {
+        received += bench.next_but_credit().await.payload.len();
+    }
+    // Credit for the rest comes only after the upload has failed.
+    answering.await.unwrap();
+    bench.send(&frame(DATA, 0, 2, b"upload")).await;
+    let copied = joined.await.unwrap();
+    assert_eq!((copied.sent, copied.received), (300_000, 0));
+    bench
+        .send(&frame(WNDINC, 0, 2, &100_000u32.to_be_bytes()))
+        .await;
+    while received < 300_000 {
+        let next = bench.next_but_credit().await;
+        assert_eq!((next.kind, next.flags), (DATA, 0), "{next:?}");
+        received += next.payload.len();
+    }
+    assert_eq!(bench.next_but_credit().await, frame(DATA, FIN, 2, b""));
+    bench.send(&frame(DATA, 0, 2, b"upload")).await;
+    assert_eq!(
+        bench.next_but_credit().await,
+        frame(RST, 0, 2, &4u32.to_be_bytes())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn m22_a_joined_stream_that_is_idle_too_long_is_told_even_behind_its_fin() {
+    let mut bench = agent();
+    let stream = bench.accepted(2, b"").await;
+    let (upstream, mut service) = tokio::io::duplex(64);
+    let joint = Joint {
+        half_close: true,
+        idle: Some(Duration::from_secs(30)),
+    };
+    let joined = tokio::spawn(copy::join(upstream, stream, joint));
+    service.shutdown().await.unwrap();
+    assert_eq!(bench.next_but_credit().await, frame(DATA, FIN, 2, b""));
+    let error = joined.await.unwrap().error.unwrap();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    assert_eq!(
+        bench.next_but_credit().await,
+        frame(RST, 0, 2, &4u32.to_be_bytes())
+    );
 }
 
 #[tokio::test]
