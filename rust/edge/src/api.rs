@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::core::{Core, Stage};
+use crate::metrics::{Door, Turned};
 
 const HEAD: Duration = Duration::from_secs(10);
 /// Connections at a time; who watches needs few.
@@ -32,6 +33,7 @@ pub(crate) async fn accept(listener: TcpListener, core: Arc<Core>) {
             continue;
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
+            core.metrics.turned(Door::Api, Turned::Limit);
             continue;
         };
         let core = core.clone();
@@ -43,16 +45,21 @@ pub(crate) async fn accept(listener: TcpListener, core: Arc<Core>) {
 }
 
 async fn serve(core: Arc<Core>, io: TcpStream) {
+    let _connected = core.metrics.connected(Door::Api);
     let service = service_fn(|request| {
         let response = answer(&core, &request);
         async move { Ok::<_, Infallible>(response) }
     });
-    // Who asks badly gets nothing; there is nobody to tell.
-    let _ = http1::Builder::new()
+    let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .serve_connection(TokioIo::new(io), service)
         .await;
+    match served {
+        Err(error) if error.is_parse() => core.metrics.turned(Door::Api, Turned::Garbage),
+        Err(error) if error.is_timeout() => core.metrics.turned(Door::Api, Turned::Slow),
+        _ => {}
+    }
 }
 
 fn answer(core: &Core, request: &Request<Incoming>) -> Response<Full<Bytes>> {

@@ -20,36 +20,49 @@ struct Counts {
 #[derive(Debug)]
 pub(crate) struct Place {
     gate: Arc<Gate>,
-    address: IpAddr,
+    /// Where it is counted.
+    address: Option<IpAddr>,
 }
 
 // === impl Gate ===
 
 impl Gate {
-    /// A place, unless a limit is reached. Addresses of this machine count for the whole only.
-    pub(crate) fn admit(
-        self: &Arc<Self>,
-        address: IpAddr,
-        all: usize,
-        per_address: usize,
-    ) -> Option<Place> {
-        let address = address.to_canonical();
+    /// A place, unless all are taken.
+    pub(crate) fn admit(self: &Arc<Self>, all: usize) -> Option<Place> {
         let mut counts = self.0.lock();
         if counts.all >= all {
             return None;
         }
-        if !address.is_loopback() {
-            let count = counts.by_address.entry(address).or_default();
-            if *count >= per_address {
-                return None;
-            }
-            *count += 1;
-        }
         counts.all += 1;
         Some(Place {
             gate: self.clone(),
-            address,
+            address: None,
         })
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// Whose it is; `false`: this address has as many as it may. Addresses of this machine count
+    /// for the whole only.
+    pub(crate) fn is_for(&mut self, address: IpAddr, per_address: usize) -> bool {
+        let address = address.to_canonical();
+        if address.is_loopback() {
+            return true;
+        }
+        let mut counts = self.gate.0.lock();
+        let count = counts.by_address.entry(address).or_default();
+        if *count >= per_address {
+            // At a limit of none there is nobody to forget it.
+            if *count == 0 {
+                counts.by_address.remove(&address);
+            }
+            return false;
+        }
+        *count += 1;
+        self.address = Some(address);
+        true
     }
 }
 
@@ -57,10 +70,11 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.gate.0.lock();
         counts.all -= 1;
-        if let Some(count) = counts.by_address.get_mut(&self.address) {
+        let Some(address) = self.address else { return };
+        if let Some(count) = counts.by_address.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
-                counts.by_address.remove(&self.address);
+                counts.by_address.remove(&address);
             }
         }
     }
@@ -74,14 +88,19 @@ mod tests {
     fn places_are_limited_and_come_back() {
         let gate = Arc::new(Gate::default());
         let [home, away] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(IpAddr::from);
-        let first = gate.admit(home, 3, 1).unwrap();
-        assert!(gate.admit(home, 3, 1).is_none());
-        let _other = gate.admit(away, 3, 1).unwrap();
+        let admit = |address, per_address| {
+            let mut place = gate.admit(3)?;
+            place.is_for(address, per_address).then_some(place)
+        };
+        let first = admit(home, 1).unwrap();
+        assert!(admit(home, 1).is_none());
+        let _other = admit(away, 1).unwrap();
         let local = IpAddr::from([127, 0, 0, 1]);
-        let _local = gate.admit(local, 3, 0).unwrap();
-        assert!(gate.admit(local, 3, 0).is_none(), "the whole is full");
+        let _local = admit(local, 0).unwrap();
+        assert!(admit(local, 0).is_none(), "the whole is full");
         drop(first);
-        assert!(gate.admit(home, 3, 1).is_some());
+        assert!(admit(home, 1).is_some());
+        assert!(admit(home, 0).is_none());
         assert_eq!(gate.0.lock().by_address.len(), 1, "addresses are forgotten");
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct Visitor {
     pub local: SocketAddr,
     /// Read already.
     pub first: Bytes,
-    _place: Option<Place>,
+    place: Place,
 }
 
 // === impl Visitor ===
@@ -105,11 +105,7 @@ pub(crate) async fn accept<F>(
         };
         let limits = core.config.load().limits.clone();
         let gate = &core.gates[door as usize];
-        let Some(place) = gate.admit(
-            from.ip(),
-            limits.connections,
-            limits.connections_per_address,
-        ) else {
+        let Some(place) = gate.admit(limits.connections) else {
             core.metrics.turned(door, Turned::Limit);
             continue;
         };
@@ -127,9 +123,9 @@ pub(crate) async fn accept<F>(
                 from: canonical(from),
                 local: canonical(local),
                 first: Bytes::new(),
-                _place: Some(place),
+                place,
             };
-            if let Some((visitor, io)) = behind_proxy(&core, door, visitor, io).await {
+            if let Some((visitor, io)) = introduce(&core, door, visitor, io).await {
                 let served = serve(core.clone(), visitor, io);
                 tokio::select! {
                     () = served => {}
@@ -140,8 +136,8 @@ pub(crate) async fn accept<F>(
     }
 }
 
-/// Reads the PROXY header where one is to be there.
-async fn behind_proxy(
+/// Reads the PROXY header where one is to be there, and counts the visitor for their address.
+async fn introduce(
     core: &Core,
     door: Door,
     mut visitor: Visitor,
@@ -153,13 +149,15 @@ async fn behind_proxy(
         Door::Http => config.proxy_protocol.http,
         Door::Https => config.proxy_protocol.https,
         Door::Tcp => config.proxy_protocol.tcp,
+        Door::Api => false,
     };
     if expected {
         let limit = config.limits.head_timeout;
         drop(config);
         let turned = match timeout(limit, read_proxy_header(&mut io)).await {
             Ok(Ok((source, first))) => {
-                visitor.from = source.unwrap_or(visitor.from);
+                // Without one it is the load balancer itself, to see whether we live.
+                visitor.from = source.map_or(visitor.from, canonical);
                 visitor.first = first;
                 None
             }
@@ -170,6 +168,11 @@ async fn behind_proxy(
             core.metrics.turned(door, why);
             return None;
         }
+    }
+    let per_address = core.config.load().limits.connections_per_address;
+    if !visitor.place.is_for(visitor.from.ip(), per_address) {
+        core.metrics.turned(door, Turned::Limit);
+        return None;
     }
     Some((visitor, io))
 }

@@ -14,6 +14,8 @@ pub(crate) enum Door {
     Http,
     Https,
     Tcp,
+    /// The edge's own interface.
+    Api,
 }
 
 /// Why a connection was not served.
@@ -25,18 +27,25 @@ pub(crate) enum Turned {
     Slow,
     /// Bytes that are not the protocol of the door.
     Garbage,
+    /// More in front of a request than is read.
+    Oversized,
+    /// Served before, and then nothing moved any more.
+    Idle,
 }
 
-const DOORS: [(Door, &str); 4] = [
+const DOORS: [(Door, &str); 5] = [
     (Door::Agent, "agent"),
     (Door::Http, "http"),
     (Door::Https, "https"),
     (Door::Tcp, "tcp"),
+    (Door::Api, "api"),
 ];
-const REASONS: [(Turned, &str); 3] = [
+const REASONS: [(Turned, &str); 5] = [
     (Turned::Limit, "limit"),
     (Turned::Slow, "slow"),
     (Turned::Garbage, "garbage"),
+    (Turned::Oversized, "oversized"),
+    (Turned::Idle, "idle"),
 ];
 
 #[derive(Debug, Default)]
@@ -138,7 +147,7 @@ impl Metrics {
         family(
             "connections_refused_total",
             "counter",
-            "Connections that were not served, and why.",
+            "Connections that were not served, or not to their end, and why.",
             &turned,
         );
         let single = |value: i128| vec![(String::new(), value)];

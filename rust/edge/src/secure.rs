@@ -4,29 +4,27 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use portway_mux::copy::{Joint, join};
 use portway_wire::Scheme;
 use rustls::ServerConfig;
 use rustls::server::Acceptor;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::core::Core;
 use crate::endpoint::{Endpoint, Visit};
-use crate::http::serve;
+use crate::http::serve::{self, Handshake};
 use crate::ingress;
 use crate::listen::Visitor;
 use crate::metrics::{Door, Turned};
 use crate::registry::Pick;
-use crate::transport::Rewound;
+use crate::transport::{AgentSocket, Rewound};
 
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Bytes of a ClientHello, with all its extensions.
 const LARGEST_HELLO: usize = 64 * 1024;
 /// SNI of agents on a port they share with visitors.
@@ -41,7 +39,8 @@ struct Hello {
 
 /// Serves a TLS visitor.
 pub(crate) async fn serve(core: Arc<Core>, visitor: Visitor, mut io: TcpStream) {
-    let hello = match timeout(HANDSHAKE, read_hello(&visitor.first, &mut io)).await {
+    let limit = core.config.load().limits.handshake_timeout;
+    let hello = match timeout(limit, read_hello(&visitor.first, &mut io)).await {
         Ok(Ok(hello)) => hello,
         Ok(Err(_)) => return core.metrics.turned(Door::Https, Turned::Garbage),
         Err(_) => return core.metrics.turned(Door::Https, Turned::Slow),
@@ -63,7 +62,12 @@ pub(crate) async fn serve(core: Arc<Core>, visitor: Visitor, mut io: TcpStream) 
     let config = strict.as_ref().and_then(|endpoint| endpoint.tls.clone());
     let config = config.unwrap_or_else(|| core.https());
     if let Some(tls) = handshake(&core, &visitor, config, io).await {
-        serve::http(core, &visitor, Door::Https, tls, strict).await;
+        let name = Some(name);
+        let settled = Handshake {
+            name,
+            verified: strict,
+        };
+        serve::http(core, &visitor, Door::Https, tls, settled).await;
     }
 }
 
@@ -72,25 +76,28 @@ pub(crate) async fn serve(core: Arc<Core>, visitor: Visitor, mut io: TcpStream) 
 async fn nameless(core: Arc<Core>, visitor: Visitor, io: Rewound<TcpStream>) {
     if !core.config.load().shares_port() {
         if let Some(tls) = handshake(&core, &visitor, core.https(), io).await {
-            serve::http(core, &visitor, Door::Https, tls, None).await;
+            serve::http(core, &visitor, Door::Https, tls, Handshake::default()).await;
         }
         return;
     }
     let Ok(config) = core.certificates.for_agent(visitor.local.ip()) else {
         return;
     };
+    let (io, quick) = as_of_an_agent(io);
     let Some(mut tls) = handshake(&core, &visitor, config, io).await else {
         return;
     };
     let mut first = BytesMut::with_capacity(1024);
-    match timeout(HANDSHAKE, tls.read_buf(&mut first)).await {
+    let limit = core.config.load().limits.handshake_timeout;
+    match timeout(limit, tls.read_buf(&mut first)).await {
         Ok(Ok(1..)) if first[0] == 0 => {
             let io = Rewound::new(first.freeze(), tls);
-            ingress::run(core, visitor, io, Arc::new(AtomicBool::new(false))).await;
+            ingress::run(core, visitor, io, quick).await;
         }
         Ok(Ok(1..)) => {
+            quick.store(false, Ordering::Relaxed);
             let io = Rewound::new(first.freeze(), tls);
-            serve::http(core, &visitor, Door::Https, io, None).await;
+            serve::http(core, &visitor, Door::Https, io, Handshake::default()).await;
         }
         Ok(_) => {}
         Err(_) => core.metrics.turned(Door::Https, Turned::Slow),
@@ -101,9 +108,17 @@ async fn agent(core: Arc<Core>, visitor: Visitor, io: Rewound<TcpStream>) {
     let Ok(config) = core.certificates.for_agent(visitor.local.ip()) else {
         return;
     };
+    let (io, quick) = as_of_an_agent(io);
     if let Some(tls) = handshake(&core, &visitor, config, io).await {
-        ingress::run(core, visitor, tls, Arc::new(AtomicBool::new(false))).await;
+        ingress::run(core, visitor, tls, quick).await;
     }
+}
+
+/// Agents are acknowledged quickly wherever they come in.
+fn as_of_an_agent(io: Rewound<TcpStream>) -> (Rewound<AgentSocket>, Arc<AtomicBool>) {
+    let (first, io) = io.into_parts();
+    let (socket, quick) = AgentSocket::new(io);
+    (Rewound::new(first, socket), quick)
 }
 
 /// A tls endpoint: untouched, or plain bytes for the agent.
@@ -147,13 +162,14 @@ async fn tls_endpoint(
     visitor.copied(&core, &endpoint, &copied);
 }
 
-async fn handshake(
+async fn handshake<T: AsyncRead + AsyncWrite + Unpin>(
     core: &Core,
     visitor: &Visitor,
     config: Arc<ServerConfig>,
-    io: Rewound<TcpStream>,
-) -> Option<tokio_rustls::server::TlsStream<Rewound<TcpStream>>> {
-    match timeout(HANDSHAKE, TlsAcceptor::from(config).accept(io)).await {
+    io: T,
+) -> Option<tokio_rustls::server::TlsStream<T>> {
+    let limit = core.config.load().limits.handshake_timeout;
+    match timeout(limit, TlsAcceptor::from(config).accept(io)).await {
         Ok(Ok(tls)) => Some(tls),
         Ok(Err(error)) => {
             core.metrics.turned(Door::Https, Turned::Garbage);

@@ -14,6 +14,7 @@ use hyper::body::{Body as _, Incoming};
 use tokio::time::{Sleep, sleep};
 use tokio_util::io::{ReaderStream, StreamReader};
 
+use super::pulse::Pulse;
 use crate::endpoint::Endpoint;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -23,7 +24,7 @@ pub(super) struct Body(Kind);
 
 enum Kind {
     Whole(Full<Bytes>),
-    Upstream(Incoming, Option<Arc<Endpoint>>),
+    Upstream(Incoming, Option<Arc<Endpoint>>, Arc<Pulse>),
     Compressed(Pin<Box<Compressed>>),
 }
 
@@ -34,7 +35,7 @@ pub(super) struct Data(BodyDataStream<Incoming>);
 
 /// A request body.
 pub(super) enum Upload {
-    Visitor(Incoming, Idle),
+    Visitor(Incoming, Idle, Arc<Pulse>),
     Whole(Full<Bytes>),
 }
 
@@ -56,8 +57,12 @@ impl Body {
     }
 
     /// As it comes from the upstream. `watched`: whose circuit breaker is told of its end.
-    pub(super) fn upstream(body: Incoming, watched: Option<Arc<Endpoint>>) -> Self {
-        Self(Kind::Upstream(body, watched))
+    pub(super) fn upstream(
+        body: Incoming,
+        watched: Option<Arc<Endpoint>>,
+        pulse: Arc<Pulse>,
+    ) -> Self {
+        Self(Kind::Upstream(body, watched, pulse))
     }
 
     pub(super) fn compressed(body: Incoming) -> Self {
@@ -80,8 +85,9 @@ impl http_body::Body for Body {
             Kind::Whole(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map_err(|never| match never {}),
-            Kind::Upstream(body, watched) => {
+            Kind::Upstream(body, watched, pulse) => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
+                pulse.beat();
                 if matches!(frame, Some(Err(_)))
                     && let Some(endpoint) = watched.take()
                 {
@@ -99,7 +105,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Whole(body) => body.is_end_stream(),
-            Kind::Upstream(body, _) => body.is_end_stream(),
+            Kind::Upstream(body, ..) => body.is_end_stream(),
             Kind::Compressed(_) => false,
         }
     }
@@ -107,7 +113,7 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Whole(body) => body.size_hint(),
-            Kind::Upstream(body, _) => body.size_hint(),
+            Kind::Upstream(body, ..) => body.size_hint(),
             Kind::Compressed(_) => SizeHint::default(),
         }
     }
@@ -128,8 +134,8 @@ impl futures_util::Stream for Data {
 // === impl Upload ===
 
 impl Upload {
-    pub(super) fn visitor(body: Incoming, limit: Duration) -> Self {
-        Self::Visitor(body, Idle { limit, timer: None })
+    pub(super) fn visitor(body: Incoming, limit: Duration, pulse: Arc<Pulse>) -> Self {
+        Self::Visitor(body, Idle { limit, timer: None }, pulse)
     }
 
     pub(super) fn whole(bytes: Bytes) -> Self {
@@ -139,7 +145,7 @@ impl Upload {
     /// Whether there is nothing to upload.
     pub(super) fn is_empty(&self) -> bool {
         match self {
-            Self::Visitor(body, _) => body.is_end_stream(),
+            Self::Visitor(body, ..) => body.is_end_stream(),
             Self::Whole(body) => body.is_end_stream(),
         }
     }
@@ -157,8 +163,9 @@ impl http_body::Body for Upload {
             Self::Whole(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map_err(|never| match never {}),
-            Self::Visitor(body, idle) => match Pin::new(body).poll_frame(cx) {
+            Self::Visitor(body, idle, pulse) => match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(frame) => {
+                    pulse.beat();
                     idle.timer = None;
                     Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
                 }
@@ -179,7 +186,7 @@ impl http_body::Body for Upload {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Visitor(body, _) => body.size_hint(),
+            Self::Visitor(body, ..) => body.size_hint(),
             Self::Whole(body) => body.size_hint(),
         }
     }

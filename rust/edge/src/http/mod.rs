@@ -8,6 +8,7 @@
 //! - [`fields`]: headers that are taken off and put on.
 //! - [`body`]: what flows to and fro.
 //! - [`page`]: errors as visitors see them.
+//! - [`pulse`]: connections on which nothing moves, and how one ends.
 //! - [`upgrade`]: requests that turn into plain bytes.
 //! - [`websocket`]: messages turned into bytes for upstreams that know no WebSocket.
 
@@ -17,6 +18,7 @@ mod head;
 mod link;
 mod page;
 mod proxy;
+mod pulse;
 pub(crate) mod serve;
 mod upgrade;
 mod websocket;

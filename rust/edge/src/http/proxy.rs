@@ -18,6 +18,8 @@ use super::body::{Body, Upload};
 use super::fields::{self, AGENT_ERROR, ERROR_CODE};
 use super::head::{self, Target};
 use super::link::Links;
+use super::pulse::Pulse;
+use super::serve::Handshake;
 use super::{page, upgrade, websocket};
 use crate::core::Core;
 use crate::endpoint::{Endpoint, Visit};
@@ -29,8 +31,8 @@ pub(super) struct Connection {
     pub visit: Visit,
     /// `Http` or `Https`.
     pub scheme: Scheme,
-    /// The endpoint whose client certificate check this connection has passed.
-    pub verified: Option<Arc<Endpoint>>,
+    pub handshake: Handshake,
+    pub pulse: Arc<Pulse>,
     pub links: Links,
 }
 
@@ -49,6 +51,7 @@ impl Connection {
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Infallible> {
+        self.pulse.request();
         let (head, body) = request.into_parts();
         // What decides on the form of an error page; the head itself goes to the upstream.
         let forms = page_headers(&head);
@@ -61,17 +64,21 @@ impl Connection {
                 page::response(&answer, &forms)
             }
         };
+        self.pulse.beat();
         self.core.metrics.responded(response.status().as_u16());
         Ok(response)
     }
 
     async fn respond(&self, mut head: Parts, body: Incoming) -> Result<Response<Body>, Answer> {
+        let limits = self.core.config.load().limits.clone();
+        if head.headers.len() > limits.header_count {
+            return Err(page::plain(431, "The request has too many headers."));
+        }
         let target = head::target(&head).map_err(page::bad_request)?;
         let mut route = self.route(&head, target).await?;
         let chain = &route.endpoint.chain;
         chain.on_request(&head, self.visit.visitor.ip())?;
-        let limits = self.core.config.load().limits.clone();
-        let mut upload = Upload::visitor(body, limits.idle_timeout);
+        let mut upload = Upload::visitor(body, limits.idle_timeout, self.pulse.clone());
         if let Some(webhook) = chain.webhook() {
             let bytes = match Limited::new(upload, limits.webhook_bytes).collect().await {
                 Ok(body) => body.to_bytes(),
@@ -148,7 +155,7 @@ impl Connection {
             Pick::Soon(_) | Pick::Nothing => return Err(offline(self.scheme, &target)),
         };
         // The handshake asked for the certificates of the name in it; only that name is open now.
-        let verified = self.verified.as_ref();
+        let verified = self.handshake.verified.as_ref();
         if endpoint.tls.is_some()
             && verified.is_none_or(|verified| !Arc::ptr_eq(verified, &endpoint))
         {
@@ -157,11 +164,35 @@ impl Connection {
                 "This connection has shown no client certificate for this host; connect anew.",
             ));
         }
+        if !self.is_in_reach(&target, &endpoint) {
+            return Err(page::plain(
+                421,
+                "This connection was made for another host; connect anew.",
+            ));
+        }
         Ok(Route {
             target,
             pool,
             endpoint,
         })
+    }
+
+    /// The name of the handshake and the one asked for have one owner (edge.md §6): browsers share
+    /// a connection between names of one certificate.
+    fn is_in_reach(&self, target: &Target, endpoint: &Endpoint) -> bool {
+        let Some(name) = &self.handshake.name else {
+            return true;
+        };
+        let owned = |pool: Arc<Pool>| match pool.pick() {
+            Pick::Ready(other) | Pick::Soon(other) => other.account == endpoint.account,
+            Pick::Nothing => false,
+        };
+        *name == target.host
+            || self
+                .core
+                .registry
+                .find(self.scheme, name)
+                .is_some_and(owned)
     }
 
     /// The name is not served over this scheme.
@@ -298,7 +329,7 @@ impl Connection {
         }
         Ok(Response::from_parts(
             head,
-            Body::upstream(body, Some(endpoint.clone())),
+            Body::upstream(body, Some(endpoint.clone()), self.pulse.clone()),
         ))
     }
 }

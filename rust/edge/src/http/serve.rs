@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use super::link::Links;
 use super::proxy::Connection;
+use super::pulse::{Pulse, Watched};
 use crate::config::Limits;
 use crate::core::{Core, Stage};
 use crate::endpoint::{Endpoint, Visit};
@@ -27,20 +28,30 @@ const H2_CONNECTION_WINDOW: u32 = 4 << 20;
 /// A visitor without TLS.
 pub(crate) async fn plain(core: Arc<Core>, visitor: Visitor, io: TcpStream) {
     let io = Rewound::new(visitor.first.clone(), io);
-    http(core, &visitor, Door::Http, io, None).await;
+    http(core, &visitor, Door::Http, io, Handshake::default()).await;
 }
 
-/// Serves HTTP until the connection ends. `verified`: as in [`Connection::verified`].
+/// What the TLS handshake has settled.
+#[derive(Default)]
+pub(crate) struct Handshake {
+    /// The name asked for, lower case.
+    pub name: Option<String>,
+    /// The endpoint whose client certificate check was passed.
+    pub verified: Option<Arc<Endpoint>>,
+}
+
+/// Serves HTTP until the connection ends.
 pub(crate) async fn http<T>(
     core: Arc<Core>,
     visitor: &Visitor,
     door: Door,
     io: T,
-    verified: Option<Arc<Endpoint>>,
+    handshake: Handshake,
 ) where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = core.config.load().limits.clone();
+    let pulse = Arc::new(Pulse::default());
     let connection = Arc::new(Connection {
         core: core.clone(),
         visit: Visit {
@@ -53,17 +64,22 @@ pub(crate) async fn http<T>(
         } else {
             Scheme::Http
         },
-        verified,
+        handshake,
+        pulse: pulse.clone(),
         links: Links::default(),
     });
     let service = service_fn(move |request| connection.clone().handle(request));
     let builder = builder(&limits);
+    let io = Watched::new(io, pulse.clone());
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
     tokio::pin!(serving);
+    let silence = pulse.silence(&limits);
+    tokio::pin!(silence);
     let mut draining = false;
     let served = loop {
         tokio::select! {
             served = serving.as_mut() => break served,
+            why = silence.as_mut() => return core.metrics.turned(door, why),
             () = core.reached(Stage::Draining), if !draining => {
                 serving.as_mut().graceful_shutdown();
                 draining = true;
@@ -72,7 +88,8 @@ pub(crate) async fn http<T>(
     };
     if let Err(error) = served {
         let why = match error.downcast_ref::<hyper::Error>() {
-            Some(error) if error.is_timeout() => Turned::Slow,
+            Some(error) if error.is_timeout() => pulse.timed_out(),
+            Some(error) if error.is_parse_too_large() => Turned::Oversized,
             Some(error) if error.is_parse() => Turned::Garbage,
             _ => return,
         };
@@ -87,16 +104,13 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .max_buf_size(limits.header_bytes.max(8 * 1024))
-        .max_headers(limits.header_count)
-        .pipeline_flush(true);
+        .max_headers(limits.header_count);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(H2_STREAMS)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .initial_stream_window_size(H2_STREAM_WINDOW)
-        .initial_connection_window_size(H2_CONNECTION_WINDOW)
-        .keep_alive_interval(limits.idle_timeout)
-        .keep_alive_timeout(limits.head_timeout);
+        .initial_connection_window_size(H2_CONNECTION_WINDOW);
     builder
 }

@@ -55,6 +55,7 @@ pub(super) async fn serve(
         }
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        connection.pulse.upgraded();
         let on_agent = hyper::upgrade::on(&mut response);
         let Some(on_visitor) = on_visitor else {
             return Err(page::bad_request(

@@ -40,6 +40,7 @@ pub(super) async fn serve(
     };
     let stream = route.endpoint.connect(connection.visit, &NOTHING).await;
     let stream = stream.map_err(|code| page::error(code, code.text()))?;
+    connection.pulse.upgraded();
     let core = connection.core.clone();
     tokio::spawn(async move {
         if let Ok(visitor) = upgrade.await {

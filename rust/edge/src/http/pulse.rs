@@ -1,0 +1,222 @@
+//! Signs of life of one visitor's connection. Who only holds it open is let go, and who is let go
+//! gets to read the last answer.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use crate::config::Limits;
+use crate::metrics::Turned;
+
+/// A write of fewer bytes is no sign of life: an answered ping of HTTP/2 looks like that.
+const SIGN: usize = 64;
+/// How long, and for how many bytes, somebody is listened to after the last answer. Closed at once
+/// with something unread, a connection is reset, and the answer may be lost on its way (RFC 9112
+/// §9.6).
+const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL_BYTES: usize = 256 * 1024;
+
+/// What moved on a connection.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    beats: AtomicU64,
+    requests: AtomicU64,
+    upgraded: AtomicBool,
+}
+
+/// A visitor's connection that beats with what is written.
+#[derive(Debug)]
+pub(super) struct Watched<T> {
+    io: T,
+    pulse: Arc<Pulse>,
+    farewell: Option<Pin<Box<Sleep>>>,
+    discarded: usize,
+}
+
+// === impl Pulse ===
+
+impl Pulse {
+    /// Something of a request or of its response moved.
+    pub(super) fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request's head is there.
+    pub(super) fn request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.beat();
+    }
+
+    /// The reason when a head was too long in coming.
+    pub(super) fn timed_out(&self) -> Turned {
+        if self.requests.load(Ordering::Relaxed) == 0 {
+            Turned::Slow
+        } else {
+            Turned::Idle
+        }
+    }
+
+    /// From now on the connection carries plain bytes, and its ends are not ours to make.
+    pub(super) fn upgraded(&self) {
+        self.upgraded.store(true, Ordering::Relaxed);
+    }
+
+    /// Resolves when no request has come in time, or nothing has moved for too long.
+    pub(super) async fn silence(&self, limits: &Limits) -> Turned {
+        sleep(limits.head_timeout).await;
+        if self.requests.load(Ordering::Relaxed) == 0 {
+            return Turned::Slow;
+        }
+        // Looked at twice per limit and a bit: who waits for an upstream gets its error page first.
+        let tick = limits.idle_timeout * 5 / 8;
+        let mut quiet = 0;
+        let mut before = self.beats.load(Ordering::Relaxed);
+        while quiet < 2 {
+            sleep(tick).await;
+            let now = self.beats.load(Ordering::Relaxed);
+            quiet = if now == before { quiet + 1 } else { 0 };
+            before = now;
+        }
+        Turned::Idle
+    }
+}
+
+// === impl Watched ===
+
+impl<T> Watched<T> {
+    pub(super) fn new(io: T, pulse: Arc<Pulse>) -> Self {
+        Self {
+            io,
+            pulse,
+            farewell: None,
+            discarded: 0,
+        }
+    }
+
+    fn wrote(&self, result: &Poll<io::Result<usize>>) {
+        if matches!(result, Poll::Ready(Ok(SIGN..))) {
+            self.pulse.beat();
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.wrote(&wrote);
+        wrote
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.wrote(&wrote);
+        wrote
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.farewell.is_none() {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            if this.pulse.upgraded.load(Ordering::Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let farewell = this
+            .farewell
+            .get_or_insert_with(|| Box::pin(sleep(FAREWELL)));
+        let mut bytes = [0; 4096];
+        while this.discarded < FAREWELL_BYTES {
+            let mut buf = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut this.io).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    this.discarded += buf.filled().len();
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => return farewell.as_mut().poll(cx).map(Ok),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::Instant;
+
+    fn limits() -> Limits {
+        Limits {
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(80),
+            ..Limits::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_nothing_is_slow_and_who_stops_moving_idle() {
+        let limits = limits();
+        let pulse = Pulse::default();
+        assert_eq!(pulse.silence(&limits).await, Turned::Slow);
+        pulse.request();
+        let begin = Instant::now();
+        let moving = async {
+            for _ in 0..10 {
+                sleep(Duration::from_secs(45)).await;
+                pulse.beat();
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            why = pulse.silence(&limits) => assert_eq!(why, Turned::Idle),
+            () = moving => {}
+        }
+        let after = begin.elapsed().as_secs() - 450;
+        assert!((80..=150).contains(&after), "{after} s after the last beat");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_answer_is_read_before_the_end() {
+        let (here, mut there) = tokio::io::duplex(1 << 20);
+        let mut watched = Watched::new(here, Arc::default());
+        there.write_all(&vec![7; 100_000]).await.unwrap();
+        watched.write_all(b"bad request").await.unwrap();
+        let (mut seen, begin) = (Vec::new(), Instant::now());
+        let (ended, read) = tokio::join!(watched.shutdown(), there.read_to_end(&mut seen));
+        assert_eq!((ended.unwrap(), read.unwrap()), ((), 11));
+        assert_eq!(watched.discarded, 100_000);
+        assert_eq!(begin.elapsed(), FAREWELL, "the other side stayed");
+    }
+}
