@@ -65,19 +65,19 @@ check: fmt lint types deny actions test ## everything that CI asks for
 
 fmt: $(VENV)/.tools ## formatting, looked at only
 	cargo fmt --all --check
-	ruff format --check python tests bench tools
+	ruff format --check python tests bench tools docs
 
 format: $(VENV)/.tools ## formatting, done
 	cargo fmt --all
-	ruff format python tests bench tools
-	ruff check --fix python tests bench tools
+	ruff format python tests bench tools docs
+	ruff check --fix python tests bench tools docs
 
 lint: $(VENV)/.tools ## clippy and ruff
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	ruff check python tests bench tools
+	ruff check python tests bench tools docs
 
 types: build ## mypy, and the stub of the extension against the extension
-	mypy --strict python tests bench
+	mypy --strict python tests bench docs
 	python -m mypy.stubtest portway._core
 
 deny: $(VENV)/.tools ## licences, banned crates, sources (advisories need the network: the public workflow)

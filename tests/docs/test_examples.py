@@ -1,0 +1,109 @@
+"""What the pages show works as it stands there."""
+
+from __future__ import annotations
+
+import configparser
+import itertools
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.edge import isolated
+from harness.need import ROOT
+from harness.pages import PAGES, Example, examples
+from harness.process import portway
+
+
+def run(home: Path, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    env = {**isolated(home), "PATH": "/usr/bin:/bin"}
+    return subprocess.run([*portway(), *arguments], env=env, capture_output=True, text=True, input=stdin)
+
+
+@pytest.mark.parametrize("example", examples("yaml", "# portway.yml"), ids=str)
+def test_configuration_of_agents_is_valid(example: Example, tmp_path: Path) -> None:
+    path = tmp_path / "portway.yml"
+    path.write_text(example.text)
+    checked = run(tmp_path, "config", "check", "--config", str(path))
+    assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize("example", examples("yaml", "# edge.yml"), ids=str)
+def test_configuration_of_edges_is_valid(example: Example, tmp_path: Path) -> None:
+    path = tmp_path / "edge.yml"
+    path.write_text(example.text)
+    for file in re.findall(r"token_file: (\S+)", example.text):
+        (tmp_path / file).write_text("token-of-the-file\n")
+    planned = run(tmp_path, "edge", "plan", stdin=json.dumps({"argv": ["--config", str(path)]}))
+    assert planned.returncode == 0, planned.stderr
+    assert json.loads(planned.stdout)["edge"]["tokens"]
+
+
+def test_every_yaml_example_says_whose_it_is() -> None:
+    assert [str(one) for one in examples("yaml") if not re.match(r"# (portway|edge)\.yml\n", one.text)] == []
+
+
+def commands() -> list[tuple[str, list[str]]]:
+    """The command lines of ours on all pages, as words, and where each stands."""
+    found = []
+    for example in examples("sh"):
+        for number, line in enumerate(example.text.splitlines()):
+            words = shlex.split(line.partition(" > ")[0], comments=True)
+            if words:
+                found.append((f"{example.page.relative_to(ROOT)}:{example.line + number}", words))
+    for example in examples("ini"):
+        lines = re.findall(r"^Exec\w+=\S+/bin/(.*)$", example.text, re.MULTILINE)
+        found += [(str(example), line.split()) for line in lines]
+    return found
+
+
+OURS = [(where, words[1:]) for where, words in commands() if words[0] == "portway"]
+
+
+@pytest.mark.parametrize(("where", "words"), OURS, ids=[where for where, _ in OURS])
+def test_command_lines_have_commands_and_flags_that_exist(where: str, words: list[str], tmp_path: Path) -> None:
+    shown = run(tmp_path, *words, "--help")
+    assert shown.returncode == 0, f"{where}: {shown.stderr}"
+    if words[0] == "edge":  # takes no words but those of a longer command
+        name = " ".join(itertools.takewhile(lambda word: not word.startswith("-"), words))
+        assert shown.stdout.startswith(f"Usage: portway {name} ["), where
+
+
+def test_targets_of_make_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {target for _, words in commands() if words[0] == "make" for target in words[1:] if "=" not in target}
+    named |= {target for page in PAGES for target in re.findall(r"`make ([a-z-]+)`", page.read_text())}
+    assert named
+    assert named <= targets
+
+
+@pytest.mark.parametrize("example", examples("ini"), ids=str)
+def test_units_can_be_read_and_name_sockets_that_the_edge_takes(example: Example) -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.read_string(example.text)
+    if example.text.splitlines()[0].endswith(".socket"):
+        taken = re.findall(r'"(\w+)" => &mut sockets', (ROOT / "rust" / "py" / "src" / "systemd.rs").read_text())
+        assert unit["Socket"]["FileDescriptorName"] in taken
+        assert unit["Socket"]["Service"] == "portway-edge.service"
+    else:
+        assert unit["Service"]["Type"] == "notify"
+
+
+def anchors(page: Path) -> set[str]:
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if target.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target

@@ -1,0 +1,91 @@
+"""The reference pages have everything there is, and nothing else."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+
+import pytest
+
+from harness.edge import Edge
+from harness.need import ROOT
+from harness.pages import code, tables
+from portway.config import edge_file, schema, values
+
+
+def test_every_key_of_the_edges_file_is_told() -> None:
+    told = tables("docs/reference/edge.md")
+    keys = {key for row in told["edge.yml"] for key in code(row[0])}
+    assert keys == {*edge_file.TOP, *edge_file.LISTS}
+    assert {key for row in told["Limits"] for key in code(row[0])} == set(edge_file.LIMITS)
+
+
+def rust_value(text: str) -> int:
+    """A number, or a duration in nanoseconds, of the source."""
+    duration = re.fullmatch(r"Duration::from_(\w+)\((\d+)\)", text)
+    if duration:
+        unit = {"secs": "s", "mins": "m", "hours": "h", "millis": "ms"}[duration[1]]
+        return values.duration(duration[2] + unit)
+    shifted = re.fullmatch(r"(\d+) << (\d+)", text)
+    if shifted:
+        return int(shifted[1]) << int(shifted[2])
+    product = 1
+    for factor in text.split(" * "):
+        product *= int(factor)
+    return product
+
+
+def test_the_defaults_of_limits_are_those_of_the_edge() -> None:
+    source = (ROOT / "rust" / "edge" / "src" / "config.rs").read_text()
+    body = source.split("impl Default for Limits")[1].split("        Self {\n")[1].split("}")[0]
+    defaults = {name: rust_value(text) for name, text in re.findall(r"(\w+): ([^,\n]+),", body)}
+    told = {}
+    for key, default, *_ in tables("docs/reference/edge.md")["Limits"]:
+        read = values.duration if re.fullmatch(r"\d+(s|m|h|ms)", default) else values.integer
+        told[key.strip("`")] = read(default)
+    assert told == defaults
+
+
+def test_every_metric_is_told_with_its_labels(edge: Edge) -> None:
+    _, text = edge.ask("/metrics")
+    there = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+    told = {code(row[0])[0]: set(code(row[1])) for row in tables("docs/reference/edge.md")["Metrics"]}
+    assert set(told) == there
+    for name, labels in re.findall(r"^(\w+)\{(.*)\} ", text, re.MULTILINE):
+        assert set(re.findall(r"(\w+)=", labels)) == told[name], name
+
+
+def test_every_reason_to_refuse_a_connection_is_told(edge: Edge) -> None:
+    _, text = edge.ask("/metrics")
+    there = set(re.findall(r'reason="(\w+)"', text))
+    rows = tables("docs/reference/edge.md")["Metrics"]
+    (meaning,) = [row[2] for row in rows if "connections_refused" in row[0]]
+    assert set(code(meaning)) == there
+
+
+@pytest.mark.parametrize(
+    ("heading", "keys"), [("Keys below agent", set(schema.AGENT)), ("Keys of an endpoint", set(schema.ENDPOINT))]
+)
+def test_every_key_of_the_agents_file_is_told(heading: str, keys: set[str]) -> None:
+    text = (ROOT / "docs" / "guide" / "config.md").read_text()
+    section = re.split(r"^## ", text, flags=re.MULTILINE)
+    (found,) = [part for part in section if part.replace("`", "").startswith(heading)]
+    rows = [line.split(" | ")[0] for line in found.splitlines() if line.startswith("| `")]
+    without_effect = [line for line in re.split(r"\n\n", found) if "without effect" in line]
+    told = {key for text in (*rows, *without_effect) for key in code(text)}
+    assert {key.partition(".")[0] for key in told} == keys
+    if heading.endswith("endpoint"):
+        assert {key.partition(".")[2] for key in told if "." in key} == set(schema.UPSTREAM)
+
+
+def test_the_page_of_error_codes_is_the_table() -> None:
+    path = ROOT / "docs" / "reference" / "errors.py"
+    spec = importlib.util.spec_from_file_location("errors", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = module.page()
+    assert page == path.with_suffix(".md").read_text(), "run docs/reference/errors.py"
+    rows = (ROOT / "rust" / "wire" / "src" / "codes" / "table.rs").read_text().count("\n    (")
+    assert page.count("| `ERR_NGROK_") == rows
