@@ -149,6 +149,33 @@ def test_what_is_no_edge_at_all_is_told_and_tried_again(agents: Agents, relay: N
     assert agent.process.wait() == 0
 
 
+def test_a_name_that_was_taken_meanwhile_is_asked_for_until_it_is_free(
+    edge: Edge, agents: Agents, relay: NewRelay, town: Town
+) -> None:
+    """The session and the other endpoints go on."""
+    road = relay(edge.agent)
+    config = agents.home / "names.yml"
+    config.write_text(town.config(["http://other.localhost", "http://shop.localhost"]))
+    agent = over(road, agents, "start", "--all", "--config", str(config))
+    other, shop = agent.up(2)
+    before = agent.process.position
+    road.close()
+    road.cut()
+    edge.process.wait_for("agent disconnected")
+    rival = agents.http(town.http.url, url="http://shop.localhost")
+    assert rival.url == shop
+
+    road.open()
+    refused = agent.process.wait_for("failed to start tunnel", since=before)
+    assert refused["lvl"] == "eror"
+    assert "ERR_NGROK_334" in refused["err"]
+    agent.process.wait_for("started tunnel", since=before, url=other)
+    town.visit(edge, other)
+    rival.process.stop()
+    agent.process.wait_for("started tunnel", since=before, url=shop)
+    town.visit(edge, shop)
+
+
 # === several addresses
 
 
