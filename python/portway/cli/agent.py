@@ -18,6 +18,9 @@ from portway.config.model import Config, Entry
 
 MILLISECOND = 1_000_000  # durations of files are in nanoseconds
 
+# To connect past them would be something else than what was asked for.
+NOT_YET = ("connect_interface", "crl_url", "proxy_url")
+
 
 @dataclass
 class Settings:
@@ -53,7 +56,8 @@ class Settings:
     def _note_files(self, warnings: list[str]) -> None:
         if not self.found.read:
             self._record("info", "no configuration paths supplied")
-            self._record("info", "ignoring default config path, could not stat it", path=str(self.found.write), err="no such file")
+            default = str(self.found.write)
+            self._record("info", "ignoring default config path, could not stat it", path=default, err="no such file")
         elif self.found.fallback:
             self._record("info", "using ngrok configuration file", path=str(self.found.read[0]))
         elif not self.given.many("config"):
@@ -63,6 +67,8 @@ class Settings:
             self._record("info", "open config file", path=str(path), err=None)
         for text in self.config.notices:
             self._record("warn", text)
+        if self.config.agent.get("dns_resolver_ips"):
+            warnings = [*warnings, "dns_resolver_ips is not used yet: names are resolved by the system"]
         for text in warnings:
             self._record("warn", text)
             notice(f"Warning: {text}")
@@ -83,6 +89,8 @@ class Settings:
         if proto == "http" and not definition.get("url") and not self.has_edge and "schemes" not in definition:
             # The edge inside this process has no certificate that a browser knows.
             definition = {**definition, "schemes": ["http"]}
+        elif proto == "http" and not self.has_edge and "://" not in definition.get("url", "://"):
+            definition = {**definition, "url": f"http://{definition['url']}"}
         metadata = self.given.text("metadata")
         if metadata:
             definition = {**definition, "metadata": metadata}
@@ -90,6 +98,8 @@ class Settings:
 
     def plan_of_names(self, names: Sequence[str], *, everything: bool, nothing: bool) -> dict[str, Any]:
         """The plan of endpoints of the files."""
+        if sum((nothing, everything, bool(names))) > 1:
+            raise CommandError("Names, --all and --none exclude each other.")
         if nothing:
             return self._plan("start", [])
         entries = self.config.entries if everything else plan.select(self.config, names)
@@ -104,6 +114,12 @@ class Settings:
             self.config.agent["metadata"] = metadata
         return self._plan("start", entries)
 
+    def source_of_token(self) -> str:
+        if self.given.text("authtoken"):
+            return "--authtoken"
+        names = environment.VARIABLES["authtoken"]
+        return next((name for name in names if os.environ.get(name)), "in the configuration file")
+
     @property
     def has_edge(self) -> bool:
         return "connect_url" in self.config.agent
@@ -114,10 +130,13 @@ class Settings:
         agent = self.config.agent
         if not self.has_edge and agent.get("authtoken"):
             raise CommandError(
-                "There is an authtoken, but no edge to use it with.\n"
-                "Set agent.connect_url (or --connect-url), or copy the join string of your edge to `portway config join`.\n"
-                "Without an authtoken a URL on this machine works at once."
+                f"There is an authtoken ({self.source_of_token()}), but no edge to use it with.\n"
+                "Give the join string of your edge to `portway config join`, or set agent.connect_url.\n"
+                "Without an authtoken, a URL on this machine works at once."
             )
+        if self.has_edge and (missing := [key for key in NOT_YET if agent.get(key)]):
+            names = ", ".join(f"agent.{key}" for key in missing)
+            raise CommandError(f"This version cannot do what {names} asks for: leave it out to connect without.")
         log = self.log()
         shows = self.shows_console(log)
         made: dict[str, Any] = {
@@ -134,14 +153,14 @@ class Settings:
                 "color": not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb",
                 "background": agent.get("console_ui_color", "black"),
             },
-            "announce": not shows and log["target"] == "false",
+            "announce": not shows and "log" not in agent,
             "remote_management": agent.get("remote_management", True),
             "records": self.records,
             "endpoints": plan.endpoints(entries),
         }
         for key in ("connect_timeout", "heartbeat_interval", "heartbeat_tolerance"):
-            if key in agent:
-                made[f"{key}_ms"] = agent[key] // MILLISECOND
+            if agent.get(key):
+                made[f"{key}_ms"] = max(agent[key] // MILLISECOND, 1)
         return made
 
     def edge(self) -> dict[str, Any] | None:
@@ -153,12 +172,16 @@ class Settings:
 
     def log(self) -> dict[str, str]:
         agent = self.config.agent
-        target = agent.get("log") or ("stdout" if agent.get("console_ui") == "false" else "false")
-        asked = {"target": str(target), "level": agent.get("log_level", "info"), "format": agent.get("log_format", "term")}
-        log = log_of(asked)
+        target = agent.get("log") or ("stdout" if self.logs_for_want_of_a_screen() else "false")
+        level, form = agent.get("log_level", "info"), agent.get("log_format", "term")
+        log = log_of({"target": str(target), "level": level, "format": form})
         if log["target"] not in ("stdout", "stderr", "false"):
             log["target"] = str(Path(log["target"]).expanduser().absolute())
         return log
+
+    def logs_for_want_of_a_screen(self) -> bool:
+        wanted = self.config.agent.get("console_ui", "iftty")
+        return wanted == "false" or (wanted == "iftty" and sys.stdout.isatty() and os.environ.get("TERM") == "dumb")
 
     def shows_console(self, log: dict[str, str]) -> bool:
         wanted = self.config.agent.get("console_ui", "iftty")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,14 +57,17 @@ def join(
     print(f"Edge saved to configuration file: {path}")
 
 
-def check(given: Given) -> None:
+def check(given: Given) -> int:
     """Check configuration files. Nothing is contacted."""
     from portway.config.load import load
 
+    if given.text("log_format") == "json":
+        return _check_as_records(_found(given).read)
     paths = _found(given).read
     if not paths:
         path = _found(given).write
         raise CommandError(f"Error reading configuration file '{path}': open {path}: no such file or directory")
+    load(paths)  # together they must fit too
     for path in paths:
         config = load([path])
         print(f"Valid configuration file at {path}")
@@ -71,7 +75,26 @@ def check(given: Given) -> None:
         print(f"  {summary}, {_count(len(config.tunnels), 'tunnel')}")
         for text in config.notices:
             notice(f"  {text}")
-    load(paths)  # together they must fit too
+    return 0
+
+
+def _check_as_records(paths: Sequence[Path]) -> int:
+    """For programs: one record on stdout for each problem."""
+    import json
+
+    from portway.config.errors import ConfigError
+    from portway.config.load import load
+
+    try:
+        load(paths)
+    except ConfigError as error:
+        for one in error.problems:
+            file = str(one.file) if one.file else ""
+            place = {"column": one.column, "file": file, "line": one.line, "lvl": "eror"}
+            text = f"{one.message} ({one.hint})" if one.hint else one.message
+            print(json.dumps({**place, "msg": text, "path": one.key}, ensure_ascii=False))
+        return 1
+    return 0
 
 
 def _count(number: int, noun: str) -> str:
@@ -102,7 +125,8 @@ def edit(given: Given) -> int:
     try:
         subprocess.run([*command_line, str(path)], check=False)
     except OSError as error:
-        raise CommandError(f"Cannot start the editor {command_line[0]}: {error.strerror}. Set EDITOR to another.") from None
+        reason = f"Cannot start the editor {command_line[0]}: {error.strerror}."
+        raise CommandError(f"{reason} Set EDITOR to another.") from None
     from portway.config.errors import ConfigError
     from portway.config.load import load
 

@@ -81,7 +81,10 @@ class Given:
 
 def split(values: Iterable[str]) -> list[str]:
     """`a,b` is two values; one with a comma of its own is put in double quotes."""
-    return [part for row in csv.reader(values, skipinitialspace=True) for part in row if part]
+    try:
+        return [part for row in csv.reader(values, skipinitialspace=True) for part in row if part]
+    except csv.Error as error:
+        raise CommandError(f"cannot read a list of values: {error}") from None
 
 
 def headers(values: Iterable[str]) -> list[str]:
@@ -134,7 +137,7 @@ def _parameter(flag: Flag) -> inspect.Parameter:
 
 
 def normalised(arguments: Sequence[str], parameters: Iterable[Any], program: str) -> list[str]:
-    """`arguments` in the one spelling that typer reads alike everywhere. Raises `CommandError` for what cannot be meant.
+    """`arguments` in the one spelling that typer reads alike everywhere. Raises `CommandError` for what makes no sense.
 
     `--flag=true`, `--flag=false` and a value that begins with a hyphen are usual here and not in typer; and what it
     says about flags it does not know is not what scripts look for. `parameters` are those of the typer command.

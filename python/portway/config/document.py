@@ -16,6 +16,7 @@ from portway.config.errors import ConfigError, Problem
 
 LARGEST = 1 << 20
 MOST_NODES = 10_000
+WIDEST = 100  # columns of a line that is shown
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # YAML 1.2, core schema (§10.3.2).
@@ -25,12 +26,12 @@ INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, *, keep_bom: bool = False) -> str:
     """The text of a file. Raises `ConfigError` where it cannot be read."""
     try:
         if path.stat().st_size > LARGEST:
             raise ConfigError([Problem("the file is larger than 1 MiB", path)])
-        return path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8" if keep_bom else "utf-8-sig")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ConfigError(f"Error reading configuration file '{path}': open {path}: {reason}") from None
@@ -49,13 +50,32 @@ def parse(text: str, path: Path) -> Node | None:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         rows = text.splitlines()
-        shown = f"\n    {rows[line - 1]}\n    {' ' * (column - 1)}^" if 0 < line <= len(rows) else ""
+        shown = _with_caret(rows[line - 1], column) if 0 < line <= len(rows) else ""
         raise ConfigError([Problem(f"YAML parsing error: {error.problem}{shown}", path, line, column)]) from None
+    except yaml.reader.ReaderError as error:
+        raise ConfigError([Problem(f"YAML parsing error: {error.reason}", path)]) from None
     except yaml.YAMLError as error:
         raise ConfigError([Problem(f"YAML parsing error: {error}", path)]) from None
+    except RecursionError:
+        raise ConfigError([Problem("the file is nested too deeply", path)]) from None
     if root is not None:
         _check_size(root, path)
     return root
+
+
+# Of these keys, and of what may be part of such a list, nothing behind the colon is repeated.
+SECRET = re.compile(r"(.*?(?:token|key|secret|auth|passw)[\w-]*[\"']?\s*:).*|(\s*-\s*\S*?:)\S.*", re.IGNORECASE)
+
+
+def _with_caret(row: str, column: int) -> str:
+    """A line that is no YAML, with a mark below the place."""
+    if secret := SECRET.fullmatch(row):
+        row = f"{secret[1] or secret[2]} ***"
+        column = min(column, len(row))
+    if len(row) > WIDEST:
+        begin = max(column - WIDEST // 2, 0)
+        row, column = row[begin : begin + WIDEST], column - begin
+    return f"\n    {row}\n    {' ' * (column - 1)}^"
 
 
 def _check_size(root: Node, path: Path) -> None:
@@ -79,14 +99,19 @@ def position(node: Node) -> tuple[int, int]:
 
 
 def is_null(node: Node) -> bool:
-    return isinstance(node, ScalarNode) and node.style is None and NULL.fullmatch(node.value) is not None
+    return is_plain(node) and NULL.fullmatch(node.value) is not None
+
+
+def is_plain(node: Node) -> bool:
+    """A scalar without quotes; its style is `None` or empty, depending on the parser."""
+    return isinstance(node, ScalarNode) and not node.style
 
 
 def pairs(node: MappingNode) -> Iterator[tuple[Node, Node]]:
     """Keys and values, merge keys (`<<`) followed; a key of the map itself wins."""
     own = {key.value for key, _ in node.value if isinstance(key, ScalarNode)}
     for key, value in node.value:
-        if isinstance(key, ScalarNode) and key.value == "<<" and key.style is None:
+        if is_plain(key) and key.value == "<<":
             sources = value.value if isinstance(value, SequenceNode) else [value]
             for source in sources:
                 if isinstance(source, MappingNode):
@@ -102,7 +127,7 @@ def plain(node: Node) -> Any:
     if isinstance(node, SequenceNode):
         return [plain(item) for item in node.value]
     text: str = node.value
-    if node.style is not None:
+    if not is_plain(node):
         return text
     if NULL.fullmatch(text):
         return None

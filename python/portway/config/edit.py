@@ -17,7 +17,7 @@ from typing import Any
 
 from yaml.nodes import MappingNode, Node, ScalarNode
 
-from portway.config.document import is_null, parse, plain, read_text
+from portway.config.document import is_null, parse, plain, position, read_text
 from portway.config.errors import ConfigError, Problem
 from portway.config.schema import RENAMED, V2_AGENT
 
@@ -25,24 +25,26 @@ LOCK_WAIT = 5.0
 INDENT = "    "
 # Plain in every version of YAML, and the same text in all of them.
 SAFE = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@-]*(:[A-Za-z0-9_./@-]+)*|[0-9][A-Za-z0-9_.-]*[A-Za-z_-][A-Za-z0-9_-]*")
-WORDS = frozenset("y n yes no on off true false null".split())
+WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 
 
 def set_value(path: Path, key: str, value: str) -> None:
     """Sets an agent's setting, by its version 3 name, in the file at `path`, which is made if it is not there.
 
-    Raises `ConfigError` where the file cannot be changed without harm, and `OSError` where it cannot be written.
+    Raises `ConfigError` where the file cannot be changed without harm, or cannot be written.
     """
     target = Path(os.path.realpath(path))
-    with _locked(target):
-        if target.exists():
-            text = target.read_bytes().decode("utf-8")
-            changed = changed_text(text, path, key, value)
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            text, changed = "", f'version: "3"\nagent:\n{INDENT}{key}: {scalar(value)}\n'
-        if changed != text:
-            _write(target, changed)
+    try:
+        with _locked(target):
+            if target.exists():
+                text = read_text(path, keep_bom=True)
+                changed = changed_text(text, path, key, value)
+            else:
+                text, changed = "", f'version: "3"\nagent:\n{INDENT}{key}: {scalar(value)}\n'
+            if changed != text:
+                _write(target, changed)
+    except OSError as error:
+        raise ConfigError(f"Cannot write the configuration file {path}: {error.strerror or error}") from None
 
 
 def changed_text(text: str, path: Path, key: str, value: str) -> str:
@@ -92,7 +94,8 @@ def _set_v3(text: str, root: MappingNode, path: Path, key: str, value: str, end:
     indent = _indent(root) or INDENT
     if agent is None:
         at = _line_end(text, _members(root)["version"].end_mark.index)
-        return f"{text[:at]}{end if not text[:at].endswith(chr(10)) else ''}agent:{end}{indent}{key}: {scalar(value)}{end}{text[at:]}"
+        gap = "" if text[:at].endswith("\n") else end
+        return f"{text[:at]}{gap}agent:{end}{indent}{key}: {scalar(value)}{end}{text[at:]}"
     if is_null(agent):
         at = _line_end(text, _key(root, "agent").end_mark.index)
         gap = "" if text[:at].endswith("\n") else end
@@ -197,7 +200,7 @@ def _key(node: MappingNode, name: str) -> Node:
 def _indent(root: MappingNode) -> str:
     for _, value in root.value:
         if isinstance(value, MappingNode) and value.value and not value.flow_style:
-            return " " * value.value[0][0].start_mark.column
+            return " " * (position(value.value[0][0])[1] - 1)
     return ""
 
 
@@ -207,10 +210,10 @@ def _line_end(text: str, at: int) -> int:
 
 
 def scalar(value: str, style: str | None = None) -> str:
-    """`value` as YAML, plain where every reader takes it for that text, in the quotes of the old one where it had any."""
+    """`value` as YAML: plain where every reader takes it for that text, in the quotes of the old one if it had any."""
     if style == "'":
         return "'" + value.replace("'", "''") + "'"
-    if style is None and SAFE.fullmatch(value) and value.lower() not in WORDS:
+    if not style and SAFE.fullmatch(value) and value.lower() not in WORDS:
         return value
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -253,8 +256,3 @@ def _write(path: Path, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def read(path: Path) -> str:
-    """The text of a configuration file, for who wants to show it."""
-    return read_text(path)

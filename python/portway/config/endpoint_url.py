@@ -1,5 +1,5 @@
-"""Public URLs as they are asked for (cli.md §5). What a URL may be in detail, the edge decides; this is what can be told
-without it."""
+"""Public URLs as they are asked for (cli.md §5). What a URL may be in detail, the edge decides; this is what can be
+told without it."""
 
 from __future__ import annotations
 

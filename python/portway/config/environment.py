@@ -40,8 +40,7 @@ def apply(config: Config, env: Mapping[str, str], flags: Mapping[str, Any], *, f
         for key in ("authtoken", "api_key"):
             if key in config.agent and key not in own:
                 del config.agent[key]
-                warnings.append(
-                    f"the {key} in {config.read[0]} was not used: it belongs to another service, and no connect_url is set"
-                )
+                source = f"the {key} in {config.read[0]} was not used"
+                warnings.append(f"{source}: it belongs to another service, and no connect_url is set")
     config.agent |= own
     return warnings

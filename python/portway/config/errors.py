@@ -30,18 +30,19 @@ class ConfigError(Exception):
     """A configuration that cannot be used."""
 
     def __init__(self, problems: Sequence[Problem] | str) -> None:
-        self.problems = [Problem(problems)] if isinstance(problems, str) else list(problems)
+        given = [Problem(problems)] if isinstance(problems, str) else list(problems)
+        files = list(dict.fromkeys(problem.file for problem in given))
+        self.problems = sorted(given, key=lambda one: (files.index(one.file), one.line, one.column))
         super().__init__(self.text())
 
     def text(self) -> str:
         """As it is shown: one block for each file, problems in the order they stand there."""
-        blocks = []
-        for file in dict.fromkeys(problem.file for problem in self.problems):
-            blocks.append(self._block(file, [problem for problem in self.problems if problem.file == file]))
-        return "\n".join(blocks)
+        files = dict.fromkeys(problem.file for problem in self.problems)
+        return "\n".join(
+            self._block(file, [problem for problem in self.problems if problem.file == file]) for file in files
+        )
 
     def _block(self, file: Path | None, problems: list[Problem]) -> str:
-        problems.sort(key=lambda problem: (problem.line, problem.column))
         if file is None:
             return "\n".join(problem.text() for problem in problems)
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"

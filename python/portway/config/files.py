@@ -28,9 +28,9 @@ def search(explicit: Sequence[Path | str], env: Mapping[str, str], program: str 
         paths = tuple(Path(path).expanduser() for path in explicit)
         return Found(paths, paths[-1])
     for variable in ("PORTWAY_CONFIG", "NGROK_CONFIG"):
-        if env.get(variable):
-            path = Path(env[variable]).expanduser()
-            return Found((path,), path)
+        if env.get(variable, "").strip(","):
+            paths = tuple(Path(part).expanduser() for part in env[variable].split(",") if part)
+            return Found(paths, paths[-1])
     ours, theirs = default("portway", env), default("ngrok", env)
     drop_in = program == "ngrok"
     first, second = (theirs, ours) if drop_in else (ours, theirs)

@@ -16,9 +16,10 @@ from portway.config.reader import Reader, join
 from portway.config.schema import AGENT, DEPRECATED, ENDPOINT, RENAMED, TUNNEL, V2_AGENT, V3_PLACES
 
 V3_TOP = ("version", "agent", "endpoints", "tunnels")
-HTTP_ONLY = frozenset(
-    "schemes basic_auth circuit_breaker compression host_header oauth oidc request_header response_header "
-    "user_agent_filter verify_webhook websocket_tcp_converter app_protocol upstream_protocol".split()
+HTTP_ONLY = (
+    *("schemes", "basic_auth", "circuit_breaker", "compression", "host_header", "oauth", "oidc", "request_header"),
+    *("response_header", "user_agent_filter", "verify_webhook", "websocket_tcp_converter"),
+    *("app_protocol", "upstream_protocol"),
 )
 ON_PROTOCOLS = {
     **dict.fromkeys(HTTP_ONLY, ("http",)),
@@ -84,6 +85,15 @@ class _File:
         self.reader.problem(node, f"unknown version {text!r}. valid versions are: [2 3]", "version", hint)
         return 0
 
+    def place_cas(self) -> None:
+        """A file that is not in the working directory is looked for beside the configuration."""
+        cas = self.config.agent.get("connect_cas", "")
+        if cas in ("", "trusted", "host") or cas.startswith(("pin:", "~")) or Path(cas).exists():
+            return
+        beside = self.reader.file.absolute().parent / cas
+        if beside.is_file():
+            self.config.agent["connect_cas"] = str(beside)
+
     # --- version 3
 
     def read_v3(self, members: dict[str, tuple[Node, Node]]) -> None:
@@ -95,6 +105,7 @@ class _File:
                 hints = {old: f"is called {new} in version 3" for old, new in RENAMED.items()}
                 hints["region"] = "was removed in version 3"
                 self.config.agent |= reader.map(value, AGENT, "agent", hints)
+                self.place_cas()
             elif name == "endpoints":
                 self.endpoints(value)
             elif name == "tunnels":
@@ -144,17 +155,20 @@ class _File:
             reader.problem(node, f"missing {path}.name")
         shown = f'{path} "{read["name"]}"' if "name" in read else path
         if "upstream" not in named:
-            reader.problem(node, f"missing {shown}: upstream" if "name" not in read else f"missing {path}.upstream")
+            reader.problem(node, f"missing {path}.upstream")
         elif "url" not in read.get("upstream", {}):
             key = next(key for key, _ in node.value if isinstance(key, ScalarNode) and key.value == "upstream")
             reader.problem(key, f"missing {path}.upstream.url")
         urls = read.get("url", [])
         if len(urls) > 1:
-            reader.problem(node, f"{shown}: url: one URL, not {len(urls)}")
+            reader.problem(at(node, "url"), f"{shown}: url: one URL, not {len(urls)}")
+        if read.get("upstream", {}).get("protocol") == "https":
+            self.config.notices.append(f"{shown}: upstream.protocol: https is no protocol here, http1 is taken")
         options = _options_of_endpoint(read, urls[0] if urls else "")
-        self.check(node, options, shown, {"addr": "upstream.url"})
+        self.check(node, options, shown, V3_KEYS)
         if "agent_tls" in options and options["proto"] != "tls":
-            reader.problem(node, f"{shown}: agent_tls_termination is for tls:// URLs only")
+            place = at(node, "agent_tls_termination")
+            reader.problem(place, f"{shown}: agent_tls_termination is for tls:// URLs only")
         if "name" not in read or len(reader.problems) > before:
             # A later entry of this name is still told to be a double.
             return Entry(read["name"], options, reader.file, position(node)[0], 3) if "name" in read else None
@@ -180,6 +194,7 @@ class _File:
                 read = reader.value(value, V2_AGENT[name], name)
                 if read is not None and name != "region":
                     self.config.agent[RENAMED.get(name, name)] = read
+        self.place_cas()
 
     def tunnels(self, node: Node, version: int) -> None:
         if is_null(node):
@@ -197,55 +212,85 @@ class _File:
                 "binding": "is a list: bindings: [X]",
             }
             options = self.reader.map(value, TUNNEL, path, hints)
-            for old in DEPRECATED:
-                if old in options:
-                    self.config.notices.append(f"{path}.{old} is deprecated, use {DEPRECATED[old]} instead")
-            self.tunnel(key, options, path, position(key)[0], name, version)
+            for new in dict.fromkeys(DEPRECATED[key] for key in options if key in DEPRECATED):
+                old = [key for key in options if DEPRECATED.get(key) == new]
+                verb = "is" if len(old) == 1 else "are"
+                self.config.notices.append(f"{path}: {', '.join(old)} {verb} deprecated, use {new} instead")
+            self.tunnel(key, value, options, path, version)
 
-    def tunnel(self, key: Node, options: dict[str, Any], path: str, line: int, name: str, version: int) -> None:
-        reader = self.reader
+    def tunnel(self, key: Node, value: Node, options: dict[str, Any], path: str, version: int) -> None:
+        reader, name, line = self.reader, key.value, position(key)[0]
         if "addr" not in options:
             reader.problem(key, f"missing {path}.addr")
         if "labels" not in options:
             if "proto" not in options:
                 reader.problem(key, f"missing {path}.proto: the protocol name, http, tcp or tls")
             elif options["proto"] not in ("http", "tcp", "tls"):
-                reader.problem(key, f"{path}.proto: unknown protocol name {options['proto']!r}, use http, tcp or tls")
+                unknown = f"unknown protocol name {options['proto']!r}, use http, tcp or tls"
+                reader.problem(at(value, "proto"), f"{path}.proto: {unknown}")
             else:
-                self.check(key, options, path, {})
+                self.check(value, options, path, {})
         for first, second in (("crt", "key"), ("key", "crt")):
             if first in options and second not in options:
-                reader.problem(key, f"{path}: {first} needs {second}")
+                reader.problem(at(value, first), f"{path}: {first} needs {second}")
         for pair in (("domain", "subdomain"), ("domain", "hostname"), ("hostname", "subdomain"), ("url", "domain")):
             if pair[0] in options and pair[1] in options:
-                reader.problem(key, f"{path}: {pair[0]} and {pair[1]} exclude each other")
+                reader.problem(at(value, pair[1]), f"{path}: {pair[0]} and {pair[1]} exclude each other")
         entry_name = options.pop("name", name)
         self.config.tunnels[name] = Entry(entry_name, options, reader.file, line, version)
 
-    def check(self, node: Node, options: dict[str, Any], path: str, shown: dict[str, str]) -> None:
-        """Addresses and combinations that can be told wrong without the edge."""
-        reader = self.reader
+    def check(self, node: Node, options: dict[str, Any], path: str, keys: dict[str, tuple[str, ...]]) -> None:
+        """Addresses and combinations that can be told wrong without the edge. `keys`: where an option stands."""
         proto = options.get("proto", "http")
+
+        def problem(option: str, message: str, hint: str = "") -> None:
+            place = keys.get(option, (option,))
+            full = f"{path}: {'.'.join(place)}" if '"' in path else join(path, ".".join(place))
+            self.reader.problem(at(node, *place), f"{full}{message}", full, hint)
+
         for option, protocols in ON_PROTOCOLS.items():
             if option in options and (("http" if proto == "https" else proto) not in protocols):
-                reader.problem(node, f"{path}: {option} makes no sense on an endpoint of protocol {proto}")
+                problem(option, f" makes no sense on an endpoint of protocol {proto}")
         policies = [name for name in ("traffic_policy", "traffic_policy_file", "traffic_policy_url") if name in options]
         if len(policies) > 1:
-            reader.problem(node, f"{path}: {' and '.join(policies)} exclude each other")
+            problem(policies[1], f": {' and '.join(policies)} exclude each other")
         if len(options.get("bindings", [])) > 1:
-            reader.problem(node, f"{path}: bindings: one binding, not several")
+            problem("bindings", ": one binding, not several")
         try:
             if "addr" in options:
                 upstream.normalise(options["addr"], proto)
         except ValueError as error:
-            reader.problem(node, f"{join(path, shown.get('addr', 'addr'))}: {error}")
+            scheme = str(options["addr"]).partition("://")[0]
+            hint = f"set url to {scheme}://" if scheme in ("tcp", "tls") and proto in ("http", "https") else ""
+            problem("addr", f": {error}", hint)
         try:
             if options.get("url"):
                 family = endpoint_url.parse(options["url"], proto).proto
                 if {"https": "http"}.get(family, family) != {"https": "http"}.get(proto, proto):
-                    reader.problem(node, f"{path}.url: an endpoint of protocol {proto} cannot have {options['url']!r}")
+                    problem("url", f": an endpoint of protocol {proto} cannot have {options['url']!r}")
         except ValueError as error:
-            reader.problem(node, f"{path}.url: {error}")
+            problem("url", f": {error}")
+
+
+# Options of a tunnel that have another place in an endpoint.
+V3_KEYS: dict[str, tuple[str, ...]] = {
+    "addr": ("upstream", "url"),
+    "upstream_protocol": ("upstream", "protocol"),
+    "upstream_tls_verify": ("upstream", "tls_verify"),
+    "upstream_tls_verify_cas": ("upstream", "tls_verify_cas"),
+}
+
+
+def at(node: Node, *keys: str) -> Node:
+    """The value below these keys, or the nearest node on the way to it."""
+    for wanted in keys:
+        if not isinstance(node, MappingNode):
+            break
+        found = [value for key, value in node.value if isinstance(key, ScalarNode) and key.value == wanted]
+        if not found:
+            break
+        node = found[0]
+    return node
 
 
 MISSING_VERSION = "`version` property is required: add `version: 3`, or run `portway config upgrade`"
@@ -273,7 +318,7 @@ def _options_of_endpoint(read: dict[str, Any], url: str) -> dict[str, Any]:
     }
     options |= {new: up[old] for old, new in places.items() if old in up}
     if options.get("upstream_protocol") == "https":
-        options["upstream_protocol"] = "http1"
+        options["upstream_protocol"] = "http1"  # what some examples of the API have there
     if "agent_tls_termination" in read:
         options["agent_tls"] = read["agent_tls_termination"]
     return options

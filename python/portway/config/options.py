@@ -41,12 +41,17 @@ def _basic_auth(options: dict[str, Any]) -> dict[str, Any]:
 def _addresses(options: dict[str, Any]) -> dict[str, Any]:
     restriction = options.get("ip_restriction", {})
     lists = {key: restriction[key] for key in ("allow_cidrs", "deny_cidrs") if restriction.get(key)}
-    for cidr in (cidr for cidrs in lists.values() for cidr in cidrs):
-        try:
-            ipaddress.ip_network(cidr, strict=False)
-        except ValueError:
-            raise ValueError(f"{cidr!r} is neither an address nor a range such as 192.0.2.0/24") from None
+    for cidrs in lists.values():
+        for cidr in cidrs:
+            _network(cidr)
     return {"IPRestriction": lists} if lists else {}
+
+
+def _network(cidr: str) -> None:
+    try:
+        ipaddress.ip_network(cidr, strict=False)
+    except ValueError:
+        raise ValueError(f"{cidr!r} is neither an address nor a range such as 192.0.2.0/24") from None
 
 
 def _simple(options: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +61,10 @@ def _simple(options: dict[str, Any]) -> dict[str, Any]:
     if options.get("websocket_tcp_converter"):
         opts["WebsocketTCPConverter"] = {}
     if "circuit_breaker" in options:
-        threshold = float(options["circuit_breaker"])
+        try:
+            threshold = float(options["circuit_breaker"])
+        except ValueError:
+            raise ValueError(f"circuit_breaker: {options['circuit_breaker']!r} is no number from 0 to 1") from None
         if not 0 <= threshold <= 1:
             raise ValueError(f"circuit_breaker: {threshold} is not between 0 and 1")
         opts["CircuitBreaker"] = {"error_threshold": threshold}
@@ -90,7 +98,8 @@ def _headers(options: dict[str, Any], upstream_url: str) -> dict[str, Any]:
         add, remove = list(change.get("add", [])), list(change.get("remove", []))
         for header in add:
             if not re.match(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*:", header):
-                raise ValueError(f"{key}.add: {header!r} is no header: write it as name:value")
+                # What stands behind a blank may be a secret.
+                raise ValueError(f"{key}.add: {header.split(' ')[0]!r} is no header: write it as name:value")
         if add or remove:
             opts[name] = {"add": add, "remove": remove}
     host = options.get("host_header", "preserve")

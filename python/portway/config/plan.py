@@ -11,6 +11,7 @@ from typing import Any
 from portway.config import endpoint_url, options, upstream
 from portway.config.errors import ConfigError, Problem
 from portway.config.model import Config, Entry
+from portway.config.reader import nearest
 
 POLICY_TIMEOUT = 10  # seconds
 LARGEST_POLICY = 1 << 20
@@ -29,9 +30,11 @@ def select(config: Config, names: Sequence[str]) -> list[Entry]:
         if name not in known:
             available = ", ".join(entry.name for entry in config.entries) or "none"
             files = " ".join(str(path) for path in config.read)
+            hint = nearest(name, list(known))
             raise ConfigError(
                 f"Tunnel '{name}' is not defined in the config files.\n"
                 f"Tunnels available: {available}\nConfig files read: [{files}]"
+                + (f"\nDid you mean {hint}?" if hint else "")
             )
     return [known[name] for name in dict.fromkeys(names)]
 
@@ -41,17 +44,25 @@ def endpoints(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     plans: list[dict[str, Any]] = []
     problems: list[Problem] = []
     for entry in entries:
-        try:
-            plans += _plans(entry)
-        except (ValueError, OSError) as error:
-            reason = (
-                f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
-            )
-            shown = f'endpoint "{entry.name}": ' if entry.file else ""
-            problems.append(Problem(f"{shown}{reason}", entry.file, entry.line, 1 if entry.line else 0))
+        found = _plans_or_problem(entry)
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            plans += found
     if problems:
         raise ConfigError(problems)
     return plans
+
+
+def _plans_or_problem(entry: Entry) -> list[dict[str, Any]] | Problem:
+    try:
+        return _plans(entry)
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    except ValueError as error:
+        reason = str(error)
+    shown = f'endpoint "{entry.name}": ' if entry.file else ""
+    return Problem(f"{shown}{reason}", entry.file, entry.line, 1 if entry.line else 0)
 
 
 def _plans(entry: Entry) -> list[dict[str, Any]]:
@@ -138,6 +149,10 @@ def _agent_tls(given: Mapping[str, Any], read: options.Read) -> dict[str, Any] |
     """TLS ends in the agent: asked for by name, or by giving the key, which is to stay here then."""
     own = given.get("agent_tls")
     if own:
+        if own.get("min_version", "1.2") != "1.2" or own.get("max_version", "1.3") != "1.3":
+            raise ValueError(
+                "agent_tls_termination: TLS 1.2 and 1.3 are both on; choosing between them cannot be done yet"
+            )
         cert, key = own.get("server_certificate"), own.get("server_private_key")
         cas = own.get("mutual_tls_certificate_authorities", [])
     else:
@@ -168,9 +183,12 @@ def _policy(given: Mapping[str, Any], folder: Path) -> str:
     if url := given.get("traffic_policy_url"):
         if not url.startswith(("https://", "http://")):
             raise ValueError(f"traffic_policy_url: {url!r} is no http or https URL")
-        with urllib.request.urlopen(url, timeout=POLICY_TIMEOUT) as response:  # noqa: S310 - checked above
-            text: bytes = response.read(LARGEST_POLICY)
-        return text.decode()
+        try:
+            with urllib.request.urlopen(url, timeout=POLICY_TIMEOUT) as response:  # noqa: S310 - checked above
+                text: bytes = response.read(LARGEST_POLICY)
+        except OSError as error:
+            raise ValueError(f"traffic_policy_url: cannot fetch {url}: {getattr(error, 'reason', error)}") from None
+        return text.decode(errors="replace")
     return ""
 
 
@@ -179,4 +197,7 @@ def _read(path: str, folder: Path) -> str:
     wanted = Path(path).expanduser()
     if not wanted.is_absolute() and not wanted.exists() and (folder / wanted).exists():
         wanted = folder / wanted
-    return wanted.read_text()
+    try:
+        return wanted.read_text()
+    except UnicodeDecodeError:
+        raise ValueError(f"{wanted}: this is no text file") from None

@@ -73,6 +73,7 @@ class Reader:
         """What a node says, or `None` where it cannot stand."""
         if key.shape == "tree":
             if isinstance(node, MappingNode):
+                self.doubles(node, path)
                 return plain(node)
             self.problem(node, f"{path}: expected a map, found {kind(node)}", path)
             return None
@@ -83,6 +84,15 @@ class Reader:
             read = [self.scalar(item, key, path) for item in items if not is_null(item)]
             return [item for item in read if item is not None]
         return self.scalar(node, key, path)
+
+    def doubles(self, node: Node, path: str) -> None:
+        """Notes keys that are given twice, in a tree that is not read by a schema."""
+        if isinstance(node, MappingNode):
+            for name, (_, value) in self.members(node, path).items():
+                self.doubles(value, join(path, name))
+        elif isinstance(node, SequenceNode):
+            for index, item in enumerate(node.value):
+                self.doubles(item, f"{path}[{index}]")
 
     def scalar(self, node: Node, key: Key, path: str) -> Any:
         if not isinstance(node, ScalarNode):

@@ -69,7 +69,7 @@ TUNNEL: dict[str, Key] = {
     "addr": TEXT,
     "proto": TEXT,
     "url": TEXT,
-    "name": TEXT,
+    "name": Key(values.name),
     "metadata": Key(values.at_most(4096)),
     "description": Key(values.at_most(255)),
     "inspect": FLAG,
@@ -179,7 +179,7 @@ AGENT_TLS: dict[str, Key] = {
 }
 
 ENDPOINT: dict[str, Key] = {
-    "name": Key(values.at_most(255)),
+    "name": Key(values.name),
     "url": TEXTS,
     "bindings": TEXTS,
     "description": Key(values.at_most(255)),

@@ -98,8 +98,10 @@ def listener(value: str) -> str | None:
         ip = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
     except ValueError:
         raise expected from None
-    if (ip.version == 6) != host.startswith("[") or not port.isdecimal() or int(port) > 65535:
+    if (ip.version == 6) != host.startswith("["):
         raise expected
+    if not (port.isascii() and port.isdecimal() and int(port) <= 65535):
+        raise ValueError("a port that is a number from 0 to 65535")
     return f"{host}:{port}"
 
 
@@ -133,6 +135,13 @@ class OneOf:
         if value not in self.allowed:
             raise ValueError(f"{value!r} is not one of {', '.join(self.allowed)}")
         return value
+
+
+def name(value: str) -> str:
+    """Of an endpoint."""
+    if not value or not value.isprintable():
+        raise ValueError("a name must not be empty, nor hold control characters")
+    return AtMost(255)(value)
 
 
 def at_most(limit: int) -> AtMost:
