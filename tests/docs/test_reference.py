@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from pathlib import Path
+from signal import SIGHUP
 
 import pytest
 
-from harness.edge import Edge
+from harness import ports
+from harness.edge import Edge, isolated
 from harness.need import ROOT
 from harness.pages import code, tables
+from harness.process import Process, portway
 from portway.config import edge_file, schema, values
 
 
@@ -89,3 +93,51 @@ def test_the_page_of_error_codes_is_the_table() -> None:
     assert page == path.with_suffix(".md").read_text(), "run docs/reference/errors.py"
     rows = (ROOT / "rust" / "wire" / "src" / "codes" / "table.rs").read_text().count("\n    (")
     assert page.count("| `ERR_NGROK_") == rows
+
+
+def test_a_reload_names_what_the_page_says_it_cannot_take_up(tmp_path: Path) -> None:
+    first, second = ports.block(), ports.block()
+    path = tmp_path / "edge.yml"
+
+    def settings(ours: list[int], name: str, number: int) -> dict[str, str]:
+        return {
+            **{
+                key: f"127.0.0.1:{ours[n]}"
+                for n, key in enumerate(("agent_addr", "http_addr", "https_addr", "api_addr"))
+            },
+            "tcp_ports": f"{ours[10]}-{ours[20]}",
+            "domains": f"[{name}.test]",
+            "data_dir": name,
+            "certs_dir": name,
+            "public_http_port": str(number),
+            "public_https_port": str(number),
+            "public_agent_addr": f"{name}.test:443",
+            "threads": str(number),
+            "proxy_protocol": f"{{http: {'true' if number == 1 else 'false'}}}",
+            "tokens": f"[{{token: {name}-token}}]",
+            "reserved": f"[{{name: {name}.test, token: {name}}}]",
+            "reserved_only": "true" if number == 1 else "false",
+            "labels": f"[{{match: {{a: {name}}}, url: 'https://{name}.test'}}]",
+            "limits": f"{{drain: {number}s}}",
+        }
+
+    def write(said: dict[str, str]) -> None:
+        path.write_text("".join(f"{key}: {value}\n" for key, value in said.items()))
+
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+    write(settings(first, "before", 1))
+    argv = [*portway(), "edge", "--config", str(path), "--log", "stdout", "--log-format", "logfmt"]
+    process = Process("edge", argv, env=isolated(tmp_path / "home"))
+    try:
+        process.wait_for("edge ready")
+        write(settings(second, "after", 2))
+        process.signal(SIGHUP)
+        result = process.wait_for("configuration reloaded")["result"]
+    finally:
+        process.stop()
+    named = set(re.findall(r"(\w+) has changed", result))
+    rows = [row for row in tables("docs/reference/edge.md")["edge.yml"] if "`log`" not in row[0]]
+    told = {code(row[0])[0]: row[3] == "yes" for row in rows}
+    assert set(told) == set(settings(first, "any", 1))
+    assert named == {key for key, taken_up in told.items() if not taken_up}

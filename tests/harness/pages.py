@@ -43,7 +43,7 @@ def tables(page: str) -> dict[str, list[list[str]]]:
         if line.startswith("#"):
             heading = line.lstrip("# ")
         elif line.startswith("| ") and not line.startswith("| key |") and not line.startswith("| name |"):
-            found.setdefault(heading, []).append([cell.strip() for cell in line.strip("| ").split(" | ")])
+            found.setdefault(heading, []).append([cell.strip() for cell in line.strip()[1:-1].split("|")])
     return found
 
 

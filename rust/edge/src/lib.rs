@@ -307,6 +307,18 @@ impl Edge {
             ("data_dir", old.data_dir == config.data_dir),
             ("domains", old.domains == config.domains),
             ("tcp_ports", old.tcp_ports == config.tcp_ports),
+            (
+                "public_http_port",
+                old.public_http_port == config.public_http_port,
+            ),
+            (
+                "public_https_port",
+                old.public_https_port == config.public_https_port,
+            ),
+            (
+                "public_agent_addr",
+                old.public_agent_addr == config.public_agent_addr,
+            ),
             ("threads", old.threads == config.threads),
         ];
         for (key, same) in fixed {
@@ -324,6 +336,9 @@ impl Edge {
             data_dir: old.data_dir.clone(),
             domains: old.domains.clone(),
             tcp_ports: old.tcp_ports.clone(),
+            public_http_port: old.public_http_port,
+            public_https_port: old.public_https_port,
+            public_agent_addr: old.public_agent_addr.clone(),
             threads: old.threads,
             ..config
         };
