@@ -33,6 +33,12 @@ def add_api_key(given: Given, key: Annotated[str, typer.Argument(metavar="KEY")]
 
 def add_connect_url(given: Given, address: Annotated[str, typer.Argument(metavar="HOST:PORT")]) -> None:
     """Save the address of the edge."""
+    from portway.config import values
+
+    try:
+        values.connect_url(address)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
     _save(given, "connect_url", address, "Connect URL")
 
 
@@ -41,9 +47,25 @@ def _save(given: Given, key: str, value: str, what: str) -> None:
 
     if not value or not value.isprintable() or any(letter.isspace() for letter in value):
         raise CommandError(f"The {what} must not be empty, nor hold blanks or control characters.")
-    path = _one_path(given)
+    path, replaced = _one_path(given), _replaced(given)
     edit.set_value(path, key, value)
     print(f"{what} saved to configuration file: {path}")
+    _remark(path, replaced)
+
+
+def _replaced(given: Given) -> Path | None:
+    """Another program's file that is read now, and is not once there is one of ours."""
+    found = _found(given)
+    return found.read[0] if found.fallback else None
+
+
+def _remark(path: Path, replaced: Path | None) -> None:
+    """What else is to be known about a file that has just got a secret."""
+    if replaced:
+        notice(f"{replaced} is no longer read: {path} takes its place.")
+    if os.name == "posix" and (mode := path.stat().st_mode & 0o777) & 0o077:
+        command_line = f"chmod 600 {shlex.quote(str(path))}"
+        notice(f"Warning: others can read {path} (mode {mode:o}), which holds a secret: run `{command_line}`.")
 
 
 def join(
@@ -52,9 +74,11 @@ def join(
     """Point this agent at an edge with the string the edge printed: its address, whom to trust, and a token."""
     from portway.config import join as joining
 
-    path = _one_path(given)
-    joining.write(path, joining.decode(string))
+    joined = joining.decode(string)
+    path, replaced = _one_path(given), _replaced(given)
+    joining.write(path, joined)
     print(f"Edge saved to configuration file: {path}")
+    _remark(path, replaced)
 
 
 def check(given: Given) -> int:

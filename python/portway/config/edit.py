@@ -97,6 +97,8 @@ def _set_v3(text: str, root: MappingNode, path: Path, key: str, value: str, end:
         gap = "" if text[:at].endswith("\n") else end
         return f"{text[:at]}{gap}agent:{end}{indent}{key}: {scalar(value)}{end}{text[at:]}"
     if is_null(agent):
+        after = _key(root, "agent").end_mark.index + 1
+        text = text[:after] + text[max(agent.end_mark.index, after) :]  # a null that is written out
         at = _line_end(text, _key(root, "agent").end_mark.index)
         gap = "" if text[:at].endswith("\n") else end
         return f"{text[:at]}{gap}{indent}{key}: {scalar(value)}{end}{text[at:]}"
@@ -148,7 +150,7 @@ def _comments_before(text: str, at: int) -> int:
 
 def _refuse_shared(text: str, root: MappingNode, agent: MappingNode, path: Path) -> None:
     key = _key(root, "agent")
-    between = text[key.end_mark.index : agent.start_mark.index]
+    between = text[key.end_mark.index : agent.start_mark.index + 1]
     merged = any(isinstance(name, ScalarNode) and name.value == "<<" for name, _ in agent.value)
     if re.search(r"[&*]", between.split("#")[0]) or merged or agent.start_mark.index < key.start_mark.index:
         line = key.start_mark.line + 1
@@ -171,7 +173,11 @@ def _verify(before: str, after: str, path: Path, version: int, key: str, value: 
         root = parse(text, path)
         return plain(root) if root is not None else {}
 
-    old, new = model(before), model(after)
+    harm = ConfigError(f"Cannot change {path} without harm to the rest of it: set {key} by hand.")
+    try:
+        old, new = model(before), model(after)
+    except ConfigError:
+        raise harm from None
     name = key if version == 3 else {new_name: old_name for old_name, new_name in RENAMED.items()}.get(key, key)
     for tree in (old, new):
         tree.pop("version", None)
@@ -184,7 +190,7 @@ def _verify(before: str, after: str, path: Path, version: int, key: str, value: 
     holder = _members(root).get("agent") if version == 3 and isinstance(root, MappingNode) else root
     written = _members(holder).get(name) if isinstance(holder, MappingNode) else None
     if old != new or not isinstance(written, ScalarNode) or written.value != value:
-        raise ConfigError(f"Cannot change {path} without harm to the rest of it: set {key} by hand.")
+        raise harm
 
 
 def _members(node: Node | None) -> dict[str, Node]:
