@@ -52,6 +52,10 @@ impl Core {
                 out.extend_from_slice(&Header::data(rst.stream, FIN, 0).encode());
             }
             out.extend_from_slice(&frame::rst(rst.stream, rst.code.0));
+            if self.peer.clamps_credit && !rst.owed {
+                // A writer over there that waits for credit hears of the RST only when some comes.
+                out.extend_from_slice(&frame::wndinc(rst.stream, 1));
+            }
             if rst.owed {
                 self.rsts_owed -= 1;
             } else if let Some(entry) = self.streams.get_mut(&rst.stream) {

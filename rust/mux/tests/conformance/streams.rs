@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use portway_mux::copy::{self, Joint};
-use portway_mux::{ErrorCode, StreamReset};
+use portway_mux::{ErrorCode, Peer, StreamReset};
 use tokio::io::AsyncWriteExt;
 
 use crate::raw::{DATA, FIN, RST, SYN, TYPE, WNDINC, agent, edge, frame};
@@ -160,6 +160,23 @@ async fn m24_an_abort_is_fin_and_then_rst() {
     assert_eq!(bench.next().await, frame(DATA, FIN, 2, b""));
     assert_eq!(bench.next().await, frame(RST, 0, 2, &6u32.to_be_bytes()));
     assert_eq!(bench.session.open_streams(), 0);
+}
+
+/// An SDK made in Rust whose writer waits for credit learns of an RST only when some comes.
+#[tokio::test]
+async fn p103_credit_behind_the_reset_wakes_writers_that_wait_for_it() {
+    for peer in [Peer::RUST_SDK, Peer::GO_SDK] {
+        let mut bench = edge();
+        bench.session.set_peer(peer);
+        let stream = bench.opened(1).await.remove(0);
+        stream.reset(ErrorCode::STREAM_CANCELLED);
+        assert_eq!(bench.next().await, frame(DATA, FIN, 2, b""));
+        assert_eq!(bench.next().await.kind, RST);
+        if peer.clamps_credit {
+            assert_eq!(bench.next().await, frame(WNDINC, 0, 2, &1u32.to_be_bytes()));
+        }
+        bench.expect_silence().await;
+    }
 }
 
 #[tokio::test]
