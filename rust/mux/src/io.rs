@@ -134,12 +134,24 @@ impl Session {
         self.0.with(|core| core.closing())
     }
 
+    /// Whether more than half of the streams are open that may be open at a time: streams that
+    /// nobody uses right now are better closed then.
+    pub fn is_crowded(&self) -> bool {
+        self.0.with(|core| core.crowded())
+    }
+
     pub fn open_streams(&self) -> usize {
         self.stats().open_streams
     }
 
     pub fn stats(&self) -> Stats {
         self.0.with(|core| core.stats())
+    }
+
+    /// Whether nothing is left of the streams there were; for tests.
+    #[doc(hidden)]
+    pub fn at_rest(&self) -> bool {
+        self.0.with(|core| core.at_rest())
     }
 }
 

@@ -60,10 +60,10 @@ impl Links {
         Ok((Link::open(endpoint, visit).await?, false))
     }
 
-    /// Keeps a connection for the next request.
+    /// Keeps a connection for the next request, unless it would take the place of another visitor.
     pub(super) fn put(&self, endpoint: &Arc<Endpoint>, link: Link) {
         let mut links = self.0.lock();
-        if links.len() < KEPT {
+        if links.len() < KEPT && !endpoint.session.is_crowded() {
             links.push((endpoint.clone(), link));
         }
     }

@@ -215,11 +215,28 @@ impl Core {
         !matches!(self.phase, Phase::Open)
     }
 
+    /// Whether more than half of the streams are open that may be open at a time.
+    pub fn crowded(&self) -> bool {
+        self.streams.len() > self.config.max_streams.min(self.peer.max_streams) / 2
+    }
+
     pub fn stats(&self) -> Stats {
         Stats {
             open_streams: self.streams.len(),
             ..self.stats
         }
+    }
+
+    /// Whether no stream has left anything behind: no entry, no place in a list, no window.
+    pub(crate) fn at_rest(&self) -> bool {
+        self.streams.is_empty()
+            && self.streams.capacity() == 0
+            && self.accept.is_empty()
+            && self.sched.is_empty()
+            && self.rsts.is_empty()
+            && self.increments.is_empty()
+            && (self.waiting, self.unaccepted, self.rsts_owed) == (0, 0, 0)
+            && self.growth.budget == self.config.session_window
     }
 
     pub(crate) fn take_wakes(&mut self) -> Wakes {
