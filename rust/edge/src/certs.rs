@@ -137,15 +137,16 @@ impl Certificates {
         if let Some(pair) = pairs.get(&name).cloned().or_else(wildcard) {
             return Some(pair);
         }
-        // Clients take no wildcard of a top-level name such as `*.localhost`.
-        let one_below_base = name.split_once('.').is_some_and(|(_, rest)| {
-            rest.contains('.') && self.names.iter().any(|base| base == rest)
-        });
-        // Leaves are made for names that are served, not for whatever somebody asks for.
-        if one_below_base || !self.registry.knows(&name) {
-            self.leaf("", &self.names)
-        } else {
-            self.leaf(&name, std::slice::from_ref(&name))
+        let below = name.split_once('.').map(|(_, rest)| rest);
+        let base = below.filter(|rest| self.names.iter().any(|base| base == rest));
+        match base {
+            Some(base) if base.contains('.') => self.leaf("", &self.names),
+            // Clients take no wildcard of a top-level name such as `*.localhost`. Nobody need serve
+            // the name (any more): who visits it is to see the error page, not a warning.
+            Some(_) => self.leaf(&name, std::slice::from_ref(&name)),
+            None if self.registry.knows(&name) => self.leaf(&name, std::slice::from_ref(&name)),
+            // Elsewhere leaves are made for names that are served, not for whatever is asked for.
+            None => self.leaf("", &self.names),
         }
     }
 
