@@ -90,6 +90,12 @@ def new_edge(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewEdge
     yield from _edges(request.node, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def new_shared_edge(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewEdge]:
+    """Makes edges that all tests of a module share."""
+    yield from _edges(request.node, tmp_path_factory.mktemp("edges"))
+
+
 @pytest.fixture
 def edge(new_edge: NewEdge) -> Edge:
     return new_edge()

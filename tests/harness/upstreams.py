@@ -212,9 +212,13 @@ class HttpUpstream(Listening):
 
     def release_when_waiting(self) -> None:
         """The same, once somebody waits."""
-        with self.arrived:
-            assert self.arrived.wait_for(lambda: self._waiting > 0, PATIENCE), "nobody waits"
+        self.wait_waiting(1)
         self.release()
+
+    def wait_waiting(self, count: int) -> None:
+        """Until so many wait in `/slow` and `/events`."""
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: self._waiting >= count, PATIENCE), f"{self._waiting} wait"
 
     def _step(self) -> None:
         self._steps += 1

@@ -2,22 +2,24 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"regexp"
+	"time"
 
 	"golang.ngrok.com/ngrok/v2"
 )
 
 type endpoint struct {
-	Proto    string     `json:"proto"`
-	Upstream string     `json:"upstream"`
-	Options  [][]string `json:"options"`
+	Proto    string  `json:"proto"`
+	Upstream string  `json:"upstream"`
+	Options  [][]any `json:"options"`
 }
 
 type ask struct {
@@ -25,7 +27,15 @@ type ask struct {
 	CA        string     `json:"ca"`
 	Token     string     `json:"token"`
 	Metadata  string     `json:"metadata"`
+	Heartbeat int        `json:"heartbeat"`
+	Persist   bool       `json:"persist"`
 	Endpoints []endpoint `json:"endpoints"`
+}
+
+type order struct {
+	Do       string   `json:"do"`
+	ID       string   `json:"id"`
+	Endpoint endpoint `json:"endpoint"`
 }
 
 func tell(event string, fields map[string]any) {
@@ -34,25 +44,75 @@ func tell(event string, fields map[string]any) {
 	fmt.Println(string(line))
 }
 
-func options(e endpoint) ([]ngrok.EndpointOption, error) {
-	var made []ngrok.EndpointOption
-	for _, option := range e.Options {
-		switch option[0] {
-		case "url":
-			made = append(made, ngrok.WithURL(option[1]))
-		case "pooling":
-			made = append(made, ngrok.WithPoolingEnabled(true))
-		case "agent_termination":
-			pair, err := tls.X509KeyPair([]byte(option[1]), []byte(option[2]))
-			if err != nil {
-				return nil, err
-			}
-			made = append(made, ngrok.WithAgentTLSTermination(&tls.Config{Certificates: []tls.Certificate{pair}}))
-		default:
-			return nil, fmt.Errorf("this program knows no option %q", option[0])
+// The error of a login comes in an event, without the type that has the code.
+var codeInText = regexp.MustCompile(`ERR_NGROK_\d+`)
+
+func codeOf(err error) string {
+	var coded ngrok.Error
+	if errors.As(err, &coded) {
+		return coded.Code()
+	}
+	return codeInText.FindString(err.Error())
+}
+
+func told(event string, err error) {
+	tell(event, map[string]any{"text": err.Error(), "code": codeOf(err)})
+}
+
+// This SDK has two kinds of options, of the endpoint and of the upstream.
+type options struct {
+	endpoint []ngrok.EndpointOption
+	upstream []ngrok.UpstreamOption
+}
+
+func (o *options) add(name string, given []string) error {
+	switch name {
+	case "url":
+		o.endpoint = append(o.endpoint, ngrok.WithURL(given[0]))
+	case "pooling_enabled":
+		o.endpoint = append(o.endpoint, ngrok.WithPoolingEnabled(given[0] == "true"))
+	case "metadata":
+		o.endpoint = append(o.endpoint, ngrok.WithMetadata(given[0]))
+	case "bindings":
+		o.endpoint = append(o.endpoint, ngrok.WithBindings(given...))
+	case "traffic_policy":
+		o.endpoint = append(o.endpoint, ngrok.WithTrafficPolicy(given[0]))
+	case "agent_termination":
+		pair, err := tls.X509KeyPair([]byte(given[0]), []byte(given[1]))
+		if err != nil {
+			return err
+		}
+		config := &tls.Config{Certificates: []tls.Certificate{pair}}
+		o.endpoint = append(o.endpoint, ngrok.WithAgentTLSTermination(config))
+	case "app_protocol":
+		o.upstream = append(o.upstream, ngrok.WithUpstreamProtocol(given[0]))
+	case "proxy_proto":
+		o.upstream = append(o.upstream, ngrok.WithUpstreamProxyProto(ngrok.ProxyProtoVersion("v"+given[0])))
+	default:
+		return fmt.Errorf("this program knows no option %q", name)
+	}
+	return nil
+}
+
+func bind(ctx context.Context, agent ngrok.Agent, e endpoint) (ngrok.EndpointForwarder, error) {
+	var all options
+	for _, asked := range e.Options {
+		var given []string
+		for _, value := range asked[1:] {
+			given = append(given, fmt.Sprint(value))
+		}
+		if err := all.add(asked[0].(string), given); err != nil {
+			return nil, err
 		}
 	}
-	return made, nil
+	forwarder, err := agent.Forward(ctx, ngrok.WithUpstream(e.Upstream, all.upstream...), all.endpoint...)
+	if err != nil {
+		return nil, err
+	}
+	tell("up", map[string]any{
+		"url": forwarder.URL().String(), "id": forwarder.ID(), "labels": map[string]string{}, "metadata": forwarder.Metadata(),
+	})
+	return forwarder, nil
 }
 
 func run() error {
@@ -69,23 +129,31 @@ func run() error {
 
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	// This SDK tries a refused login again until its context ends: the first refusal is told by the event.
+	// This SDK tries a refused login again until its context ends: the first refusal ends it, unless told to persist.
 	var refusal error
-	agent, err := ngrok.NewAgent(
+	asked := []ngrok.AgentOption{
 		ngrok.WithAuthtoken(want.Token), ngrok.WithAgentConnectURL(want.Server), ngrok.WithAgentConnectCAs(pool),
 		ngrok.WithAgentMetadata(want.Metadata),
 		ngrok.WithEventHandler(func(event ngrok.Event) {
 			switch event := event.(type) {
 			case *ngrok.EventAgentDisconnected:
-				var coded ngrok.Error
-				if errors.As(event.Error, &coded) && coded.Code() != "" {
+				if event.Error == nil {
+					return
+				}
+				told("disconnected", event.Error)
+				if codeOf(event.Error) != "" && !want.Persist {
 					refusal = event.Error
 					stop()
 				}
 			case *ngrok.EventAgentHeartbeatReceived:
-				tell("heartbeat", map[string]any{"ms": event.Latency.Milliseconds()})
+				tell("heartbeat", map[string]any{"ms": event.Latency.Seconds() * 1000})
 			}
-		}))
+		}),
+	}
+	if want.Heartbeat > 0 {
+		asked = append(asked, ngrok.WithHeartbeatInterval(time.Duration(want.Heartbeat)*time.Second))
+	}
+	agent, err := ngrok.NewAgent(asked...)
 	if err != nil {
 		return err
 	}
@@ -96,18 +164,32 @@ func run() error {
 		return err
 	}
 	tell("session", map[string]any{})
+	bound := map[string]ngrok.EndpointForwarder{}
 	for _, e := range want.Endpoints {
-		asked, err := options(e)
+		forwarder, err := bind(ctx, agent, e)
 		if err != nil {
 			return err
 		}
-		forwarder, err := agent.Forward(ctx, ngrok.WithUpstream(e.Upstream), asked...)
-		if err != nil {
-			return err
-		}
-		tell("up", map[string]any{"url": forwarder.URL().String(), "id": forwarder.ID(), "labels": map[string]string{}})
+		bound[forwarder.ID()] = forwarder
 	}
-	_, _ = io.Copy(io.Discard, os.Stdin)
+	orders := bufio.NewScanner(os.Stdin)
+	orders.Buffer(nil, 1<<20)
+	for orders.Scan() {
+		var order order
+		if err := json.Unmarshal(orders.Bytes(), &order); err != nil {
+			return err
+		}
+		if order.Do == "close" {
+			if err := bound[order.ID].Close(); err != nil {
+				return err
+			}
+			tell("down", map[string]any{"id": order.ID})
+		} else if forwarder, err := bind(ctx, agent, order.Endpoint); err != nil {
+			told("refused", err)
+		} else {
+			bound[forwarder.ID()] = forwarder
+		}
+	}
 	err = agent.Disconnect()
 	tell("closed", map[string]any{})
 	return err
@@ -115,12 +197,7 @@ func run() error {
 
 func main() {
 	if err := run(); err != nil {
-		var coded ngrok.Error
-		code := ""
-		if errors.As(err, &coded) {
-			code = coded.Code()
-		}
-		tell("refused", map[string]any{"text": err.Error(), "code": code})
+		told("refused", err)
 		os.Exit(1)
 	}
 }
