@@ -98,6 +98,7 @@ pub(super) const ROWS: &[Row] = &[
     (2032, 0, "The webhook verification has no secret."),
     (2087, 0, "The webhook key cannot be read."),
     (2090, 0, "A pattern of the user-agent filter is no valid regular expression."),
+    (2213, 0, "The template in the value of a header is not valid."),
     (2300, 500, "An action failed unexpectedly."),
     (3002, 0, "The TLS handshake failed."),
     (3003, 0, "The visitor named no host in its TLS handshake."),
