@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,17 +167,3 @@ def test_a_layer_of_python_knows_only_those_below_it(below: str, above: set[str]
 def test_nobody_imports_the_core_but_the_process_that_becomes_it() -> None:
     for file in PYTHON.rglob("*.py"):
         assert [name for name in imports(file) if name.startswith("portway._core")] == [], file.relative_to(ROOT)
-
-
-def test_the_version_costs_no_library() -> None:
-    ask = "import sys; sys.argv = ['portway', 'version']; import portway.__main__ as it; it.main(); print(*sys.modules)"
-    answer = subprocess.run([sys.executable, "-S", "-c", ask], capture_output=True, text=True, env=importable())
-    assert answer.returncode == 0, answer.stderr
-    loaded = {name.partition(".")[0] for name in answer.stdout.splitlines()[-1].split()}
-    assert "portway" in loaded
-    assert loaded & {"typer", "click", "yaml", "json", "re", "pathlib", "rich", "dataclasses"} == set()
-
-
-def importable() -> dict[str, str]:
-    """Only our own package can be found, so nothing else is loaded on the way."""
-    return {"PYTHONPATH": str(PYTHON.parent)}
