@@ -107,3 +107,16 @@ def test_links_lead_somewhere(page: Path) -> None:
         linked = (page.parent / path).resolve() if path else page
         assert linked.exists(), target
         assert not anchor or anchor in anchors(linked), target
+
+
+NAMED_PATH = re.compile(r"`((?:rust|python|tests|bench|docs|tools|\.ci|\.github|\.config)/[\w./-]+)`")
+NAMED_TEST = re.compile(r"`((?:test_|[mh]\d+_)\w+)`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_and_tests_that_are_named_exist(page: Path) -> None:
+    text = page.read_text()
+    assert [path for path in NAMED_PATH.findall(text) if not (ROOT / path).exists()] == []
+    sources = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "rust").glob("*/tests/**/*.rs")]
+    defined = set(re.findall(r"\b(?:def|fn) (\w+)\(", "\n".join(path.read_text() for path in sources)))
+    assert [name for name in NAMED_TEST.findall(text) if name not in defined] == []
