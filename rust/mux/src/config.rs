@@ -89,6 +89,9 @@ pub struct Peer {
     pub max_streams: usize,
     /// Streams opened here that it has not shown to have accepted yet.
     pub max_unaccepted: usize,
+    /// How long a stream that has ended may still count among those it can have open: its entry
+    /// goes when the task that used it has run.
+    pub forgets_within: Duration,
 }
 
 impl Peer {
@@ -97,6 +100,7 @@ impl Peer {
         clamps_credit: true,
         max_streams: 480,
         max_unaccepted: 64,
+        forgets_within: Duration::from_millis(250),
     };
     /// Dies at 512 entries, wedges at 64 unaccepted ones.
     pub const RUST_SDK: Self = Self::UNKNOWN;
@@ -105,11 +109,13 @@ impl Peer {
         clamps_credit: false,
         max_streams: 16_000,
         max_unaccepted: 120,
+        forgets_within: Duration::ZERO,
     };
     /// Another portway with its default [`Config`].
     pub const PORTWAY: Self = Self {
         clamps_credit: false,
         max_streams: 16_000,
         max_unaccepted: 1_000,
+        forgets_within: Duration::ZERO,
     };
 }

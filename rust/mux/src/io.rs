@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::sleep_until;
 
 use crate::config::{Config, Peer};
 use crate::error::{CloseReason, Closed, ErrorCode, OpenError, StreamReset};
@@ -101,7 +102,13 @@ impl Session {
             // From here on each stream that ends wakes one of those who wait, and not one twice.
             room.as_mut().enable();
             match self.try_open(first.clone()) {
-                Err(OpenError::Busy) => room.await,
+                Err(OpenError::Busy) => match self.0.with(|core| core.next_forgotten()) {
+                    Some(at) => tokio::select! {
+                        () = room.as_mut() => {}
+                        () = sleep_until(at) => {}
+                    },
+                    None => room.await,
+                },
                 done => return done,
             }
         }

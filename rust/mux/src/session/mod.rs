@@ -16,6 +16,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
+use tokio::time::Instant;
 
 use crate::config::{Config, Peer};
 use crate::error::{CloseReason, Closed, ErrorCode};
@@ -84,6 +85,8 @@ pub struct Core {
     next_id: u32,
     last_peer_id: u32,
     unaccepted: usize,
+    /// When streams ended that the peer may still count.
+    ended: VecDeque<Instant>,
     /// Streams of the peer not accepted yet, announced or not.
     waiting: usize,
     accept: VecDeque<u32>,
@@ -135,6 +138,7 @@ impl Core {
             next_id,
             last_peer_id: 0,
             unaccepted: 0,
+            ended: VecDeque::new(),
             waiting: 0,
             accept: VecDeque::new(),
             accept_waker: None,

@@ -38,8 +38,13 @@ impl Core {
         if self.next_id > MAX_31 {
             return Err(OpenError::Exhausted);
         }
+        let within = self.peer.forgets_within;
+        while self.ended.front().is_some_and(|at| at.elapsed() >= within) {
+            self.ended.pop_front();
+        }
         let limit = self.config.max_streams.min(self.peer.max_streams);
-        if self.streams.len() >= limit || self.unaccepted >= self.peer.max_unaccepted {
+        let taken = self.streams.len() + self.ended.len();
+        if taken >= limit || self.unaccepted >= self.peer.max_unaccepted {
             return Err(OpenError::Busy);
         }
         let id = self.next_id;
@@ -135,6 +140,12 @@ impl Core {
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// When the peer will have forgotten the first of the streams that have ended, if any.
+    pub(crate) fn next_forgotten(&self) -> Option<Instant> {
+        let first = self.ended.front()?;
+        Some(*first + self.peer.forgets_within)
     }
 
     /// FIN behind what is queued. Idempotent.
@@ -286,6 +297,13 @@ impl Core {
         self.accepted(id);
         if let Some(entry) = self.streams.remove(&id) {
             entry.recv.window.release(&mut self.growth);
+            if !self.peer.forgets_within.is_zero() && !self.config.role.peer_may_open(id) {
+                self.ended.push_back(Instant::now());
+                // What is beyond the limit changes nothing.
+                if self.ended.len() > self.peer.max_streams {
+                    self.ended.pop_front();
+                }
+            }
             self.wakes.room = self.wakes.room.saturating_add(1);
             if self.streams.is_empty() {
                 self.streams = HashMap::new();
