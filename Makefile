@@ -16,7 +16,7 @@ BIN  := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(CURDIR)/.tools/bin:$(PATH)
 
 SOURCES := $(shell find rust python -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name '*.html' -o -name '*.css' -o -name '*.js' \) -not -path '*/__pycache__/*' 2>/dev/null) \
-           Cargo.toml Cargo.lock $(wildcard pyproject.toml README.md)
+           Cargo.toml Cargo.lock $(wildcard pyproject.toml)
 
 .PHONY: help run build test test-rust test-python check fmt format lint types deny actions bench bench-keep dist system clean
 

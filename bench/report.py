@@ -161,7 +161,8 @@ def alone_table(result: Result) -> str:
         if beside in medians and beside != name:
             told.insert(0, f"{stats['median'] / medians[beside]:.2f} × {beside.partition('[')[2].removesuffix(']')}")
         spread = f"{_time(stats['min'])} to {_time(stats['max'])}"
-        title = name.removeprefix("test_").replace("_", " ")
+        title = name.removeprefix("test_").replace("_", " ").replace("[", ", ").removesuffix("]")
+        title = title.replace(" mib", " MiB").replace(" gib", " GiB")
         lines.append(_cells([title, _time(stats["median"]), spread, ", ".join(told)]))
     machine = result["machine_info"]
     return "\n".join([f"On {machine['machine']}, Python {machine['python']}.", "", *lines])
