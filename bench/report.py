@@ -94,7 +94,10 @@ def fill(path: Path, marker: str, text: str) -> None:
 
 def conditions(result: Result) -> str:
     text = f"Medians of {result['rounds']} rounds of {result['secs']} s on {result['machine']}, all on loopback"
-    return f"{text}, {result['build']} build." if result["build"] != "release" else f"{text}."
+    text += "." if result["build"] == "release" else f", {result['build']} build."
+    for tool, count in result["missed"].items():
+        text += f" {TITLES.get(tool, tool)} failed in {count} of them."
+    return text
 
 
 def peers_table(result: Result, *, short: bool = False) -> str:
