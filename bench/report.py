@@ -97,6 +97,8 @@ def conditions(result: Result) -> str:
     text += "." if result["build"] == "release" else f", {result['build']} build."
     for tool, count in result["missed"].items():
         text += f" {TITLES.get(tool, tool)} failed in {count} of them."
+    if result["left_out"]:
+        text += f" Not installed: {', '.join(result['left_out'])}."
     return text
 
 
