@@ -70,6 +70,11 @@ impl Pool {
         }
     }
 
+    /// Whether it has more than one member.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.0.read().len() > 1
+    }
+
     /// A random live member that is not `other`.
     pub(crate) fn pick_another(&self, other: &Endpoint) -> Option<Arc<Endpoint>> {
         let members = self.0.read();
@@ -84,10 +89,18 @@ impl Pool {
         let mut members = self.0.write();
         // A bind that is repeated on another leg of the same agent is one endpoint.
         let same = |member: &Endpoint| member.owner == endpoint.owner && member.id == endpoint.id;
-        let pooled = |member: &Endpoint| member.pools() && endpoint.pools();
+        // Only one's own endpoints share a URL; labels are given to URLs by the operator, who says
+        // with rules who may carry them.
+        let allied = |member: &Endpoint| {
+            member.account == endpoint.account
+                || (member.edge_type != "0" && endpoint.edge_type != "0")
+        };
+        let pooled = |member: &Endpoint| member.pools() && endpoint.pools() && allied(member);
         let apart = |member: &&Arc<Endpoint>| !(pooled(member) || same(member));
         if let Some(other) = members.iter().find(apart) {
-            let hint = if other.pools() || endpoint.pools() {
+            let hint = if !allied(other) {
+                "It belongs to someone else."
+            } else if other.pools() || endpoint.pools() {
                 "Both have to set pooling_enabled to share it."
             } else {
                 "Stop the other one, choose another URL, or set pooling_enabled on both."
@@ -331,6 +344,18 @@ mod tests {
         assert!(!registry.release(&first) && registry.release(&second));
         assert!(bind(&registry, "https://a.test", false).is_ok());
         assert_eq!(registry.count(), 1);
+    }
+
+    #[test]
+    fn a_url_is_not_shared_with_strangers() {
+        let registry = Registry::new();
+        bind(&registry, "https://a.test", true).unwrap();
+        let mut other = endpoint("https://a.test", true);
+        let stranger = Arc::get_mut(&mut other).unwrap();
+        (stranger.id, stranger.account) = ("other".into(), "bo".into());
+        let refused = registry.claim(&other).unwrap_err();
+        assert_eq!(refused.code, Code::NAME_TAKEN);
+        assert!(refused.message.contains("someone else"));
     }
 
     #[test]

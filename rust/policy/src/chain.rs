@@ -127,6 +127,20 @@ impl Chain {
         })
     }
 
+    /// Whether nothing at all was asked for, so that a request is let in and left as it is.
+    pub fn is_plain(&self) -> bool {
+        let gates = self.restriction.is_some()
+            || self.user_agents.is_some()
+            || self.webhook.is_some()
+            || self.credentials.is_some()
+            || self.breaker.is_some();
+        let changes = !self.request_headers.is_empty()
+            || !self.response_headers.is_empty()
+            || self.compression
+            || self.websocket_tcp;
+        !gates && !changes
+    }
+
     /// Whether this address may connect at all.
     pub fn admits(&self, visitor: IpAddr) -> bool {
         self.restriction
@@ -265,6 +279,25 @@ mod tests {
             let refusal = Chain::http(&options(options_json)).unwrap_err();
             assert_eq!(refusal.code, Code(code));
             assert!(refusal.message.contains(name), "{}", refusal.message);
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_plain_until_it_asks_for_something() {
+        let plain = |value| Chain::http(&options(value)).unwrap().is_plain();
+        assert!(plain(json!({"BasicAuth": null, "Compression": null, "ProxyProto": 1})));
+        for asked in [
+            json!({"IPRestriction": {"allow_cidrs": ["0.0.0.0/0"]}}),
+            json!({"UserAgentFilter": {}}),
+            json!({"WebhookVerification": {"provider": "github", "secret": "s"}}),
+            json!({"Auth": "user:longenough"}),
+            json!({"CircuitBreaker": {"error_threshold": 0.5}}),
+            json!({"RequestHeaders": {"add": ["a:b"]}}),
+            json!({"ResponseHeaders": {"remove": ["a"]}}),
+            json!({"Compression": {}}),
+            json!({"WebsocketTCPConverter": {}}),
+        ] {
+            assert!(!plain(asked.clone()), "{asked}");
         }
     }
 
