@@ -182,7 +182,7 @@ class Stream:
     kind: int | None = None  # its type, once known
     received: bytearray = field(default_factory=bytearray)  # not read yet, without the type
     fin: bool = False
-    reset: int | None = None  # code of the RST that came
+    reset: int | None = None  # code of the first RST that came
     window: int = WINDOW  # what may still be sent
     room: int = WINDOW  # what the other side may still send
 
@@ -336,6 +336,11 @@ class Peer:
                     self.streams[frame.stream].room += frame.number
         self.send_bytes(b"".join(frame.encode() for frame in frames))
 
+    def send_leniently(self, *frames: Frame) -> None:
+        """The other side may have closed already."""
+        with contextlib.suppress(OSError):
+            self.send(*frames)
+
     def send_bytes(self, raw: bytes) -> None:
         step = self.write_bytes or len(raw)
         for at in range(0, len(raw), step):
@@ -436,7 +441,7 @@ class Peer:
     def _apply(self, stream: Stream, frame: Frame, replies: list[Frame]) -> None:
         match frame.kind:
             case 0:  # RST
-                stream.reset = frame.number
+                stream.reset = frame.number if stream.reset is None else stream.reset
             case 1:  # DATA
                 stream.received += frame.payload
                 if self.credit and frame.payload and not frame.fin:
