@@ -106,6 +106,13 @@ impl Entry {
                 .is_none_or(|code| code == ErrorCode::STREAM_CLOSED)
     }
 
+    /// Whether the peer has more to send and no credit for it. A peer with credit is told by the
+    /// answer to its next data that nobody reads here; this one would wait for ever.
+    pub(crate) fn starves_peer(&self) -> bool {
+        let unsent = self.recv.increment;
+        self.reset.is_none() && !self.recv.fin && self.recv.window.credit() <= unsent
+    }
+
     /// Whether the scheduler has something to send for it.
     pub(crate) fn sendable(&self) -> bool {
         self.reset.is_none()

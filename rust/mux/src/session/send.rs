@@ -40,6 +40,10 @@ impl Core {
             let Some(entry) = self.streams.get_mut(&stream) else {
                 continue;
             };
+            if entry.handles == 0 && !entry.waiting && entry.send.queued == 0 {
+                // Nobody reads it, and its FIN is next: more data would be answered with an RST.
+                continue;
+            }
             let increment = std::mem::take(&mut entry.recv.increment);
             if increment > 0 && entry.reset.is_none() && !entry.recv.fin {
                 out.extend_from_slice(&frame::wndinc(stream, increment));

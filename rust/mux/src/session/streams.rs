@@ -288,7 +288,13 @@ impl Core {
     }
 
     pub(super) fn forget_if_done(&mut self, id: u32) {
-        if self.streams.get(&id).is_some_and(Entry::done) {
+        let Some(entry) = self.streams.get(&id).filter(|entry| entry.done()) else {
+            return;
+        };
+        if entry.starves_peer() {
+            self.push_rst(id, ErrorCode::STREAM_CLOSED, false);
+            self.kill(id, ErrorCode::STREAM_CLOSED);
+        } else {
             self.forget(id);
         }
     }

@@ -212,6 +212,22 @@ async fn m24_p103_a_stream_that_was_given_up_does_not_look_complete() {
 }
 
 #[tokio::test]
+async fn m21_a_sender_without_credit_learns_that_nobody_reads() {
+    let mut bench = agent();
+    let stream = bench.accepted(2, b"").await;
+    // All of the window, the type's four bytes included.
+    bench.send(&frame(DATA, 0, 2, &vec![0; 262_144])).await;
+    let mut other = bench.accepted(4, b"there").await;
+    assert_eq!(other.read_chunk().await.unwrap().unwrap(), "there");
+    drop(stream);
+    assert_eq!(bench.next_but_credit().await, frame(DATA, FIN, 2, b""));
+    assert_eq!(
+        bench.next_but_credit().await,
+        frame(RST, 0, 2, &4u32.to_be_bytes())
+    );
+}
+
+#[tokio::test]
 async fn m21_p98_an_early_answer_is_delivered_though_the_upload_goes_on() {
     let mut bench = agent();
     let stream = bench.accepted(2, b"").await;

@@ -1,0 +1,40 @@
+//! Numbers that a seed decides.
+
+/// `SplitMix64`.
+#[derive(Clone, Debug)]
+pub(crate) struct Rng(u64);
+
+// === impl Rng ===
+
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Another sequence, told apart by `what`.
+    pub(crate) fn fork(&self, what: u64) -> Self {
+        let mut fork = Self(self.0 ^ what.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        Self(fork.next())
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// 0…`limit` - 1.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+
+    pub(crate) fn one_in(&mut self, many: usize) -> bool {
+        self.below(many) == 0
+    }
+
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+}
