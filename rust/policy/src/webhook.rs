@@ -13,8 +13,17 @@ use portway_wire::opts::WebhookVerification;
 use portway_wire::{Code, Refusal, Secret};
 
 const LONGEST_SECRET: usize = 1024;
-/// Seconds that a signature stays good, either way.
-const TOLERANCE: i64 = 300;
+
+/// Seconds that a signature stays good, either way: what the provider recommends, else three
+/// minutes.
+fn tolerance(provider: &str) -> i64 {
+    match provider {
+        "box" => 600,
+        "brex" | "clerk" | "svix" | "frameio" | "mux" | "sendgrid" | "slack" | "stripe"
+        | "zoom" => 300,
+        _ => 180,
+    }
+}
 
 /// What a request shows to be verified.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +40,7 @@ pub struct Seen<'a> {
 pub struct Webhook {
     scheme: Scheme,
     secret: Secret,
+    tolerance_seconds: i64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -164,7 +174,8 @@ impl Webhook {
         if options.provider.is_empty() {
             return Err(Refusal::of(Code(363)));
         }
-        let scheme = scheme(&options.provider.to_ascii_lowercase()).ok_or_else(|| {
+        let provider = options.provider.to_ascii_lowercase();
+        let scheme = scheme(&provider).ok_or_else(|| {
             Refusal::new(
                 Code(364),
                 format!(
@@ -186,6 +197,7 @@ impl Webhook {
         Ok(Self {
             scheme,
             secret: options.secret.clone(),
+            tolerance_seconds: tolerance(&provider),
         })
     }
 
@@ -199,16 +211,12 @@ impl Webhook {
         let key = self.secret.expose().as_bytes();
         let header = |name: &str| seen.headers.get(name)?.to_str().ok();
         let fresh = |time: &str| {
-            let time = time.trim().parse::<i64>().ok();
-            // Some providers count milliseconds.
-            let time = time.map(|time| {
-                if time > 100_000_000_000 {
-                    time / 1000
-                } else {
-                    time
-                }
-            });
-            time.is_some_and(|time| (seen.now - time).abs() <= TOLERANCE)
+            seconds(time.trim()).is_some_and(|time| {
+                seen.now
+                    .checked_sub(time)
+                    .and_then(i64::checked_abs)
+                    .is_some_and(|age| age <= self.tolerance_seconds)
+            })
         };
         Some(match self.scheme {
             Scheme::Body(name, prefix, hash, text) => {
@@ -263,7 +271,8 @@ impl Webhook {
                 } else {
                     [time.as_bytes(), seen.body]
                 };
-                same(&tag(Hash::Sha256, key, &parts), header(name)?, Text::Base64)
+                let tag = tag(Hash::Sha256, key, &parts);
+                fresh(time) && same(&tag, header(name)?, Text::Base64)
             }
             Scheme::Svix(prefix) => {
                 let secret = self.secret.expose();
@@ -294,6 +303,48 @@ impl Webhook {
             }
         })
     }
+}
+
+/// Seconds since 1970 of a time as providers write it: seconds, milliseconds, or RFC 3339.
+fn seconds(time: &str) -> Option<i64> {
+    if let Ok(number) = time.parse::<i64>() {
+        return Some(if number > 100_000_000_000 {
+            number / 1000
+        } else {
+            number
+        });
+    }
+    let (date, rest) = time.split_once(['T', 't', ' '])?;
+    let at = rest.find(['Z', 'z', '+', '-'])?;
+    let (clock, zone) = rest.split_at(at);
+    let [year, month, day] = numbers(date, '-')?;
+    let [hour, minute, second] = numbers(clock.split('.').next()?, ':')?;
+    let offset = match zone.as_bytes().first()? {
+        sign @ (b'+' | b'-') => {
+            let [hours, minutes, _] = numbers(&format!("{}:0", &zone[1..]), ':')?;
+            (hours * 60 + minutes) * if *sign == b'-' { -60 } else { 60 }
+        }
+        _ => 0,
+    };
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) {
+        return None;
+    }
+    // Days since 1970 of a date, counted from March so that the leap day comes last.
+    let (year, month) = if month < 3 {
+        (year - 1, month + 9)
+    } else {
+        (year, month - 3)
+    };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
+    Some((days - 719_468) * 86_400 + hour * 3600 + minute * 60 + second - offset)
+}
+
+/// Three small numbers with this between them.
+fn numbers(text: &str, between: char) -> Option<[i64; 3]> {
+    let number = |part: &str| part.parse::<u16>().ok().map(i64::from);
+    let mut parts = text.split(between).map(number);
+    let found = [parts.next()??, parts.next()??, parts.next()??];
+    parts.next().is_none().then_some(found)
 }
 
 fn tag(hash: Hash, key: &[u8], parts: &[&[u8]]) -> hmac::Tag {
@@ -400,6 +451,66 @@ mod tests {
         };
         assert!(verify("slack", "s", &slack(NOW), b"body"));
         assert!(!verify("slack", "s", &slack(NOW - 400), b"body"));
+    }
+
+    #[test]
+    fn times_are_read_as_providers_write_them() {
+        for (text, read) in [
+            ("1700000000", Some(NOW)),
+            ("1700000000123", Some(NOW)),
+            ("2023-11-14T22:13:20Z", Some(NOW)),
+            ("2023-11-14T22:13:20.5Z", Some(NOW)),
+            ("2023-11-14T14:13:20-08:00", Some(NOW)),
+            ("2023-11-15T03:43:20+05:30", Some(NOW)),
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2024-02-29T00:00:00Z", Some(1_709_164_800)),
+            ("2023-11-14T22:13:20", None),
+            ("2023-13-14T22:13:20Z", None),
+            ("yesterday", None),
+            ("", None),
+            ("T-", None),
+            ("9223372036854775808", None),
+        ] {
+            assert_eq!(seconds(text), read, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_stamp_is_checked_for_its_age() {
+        let boxed = |time: &str| {
+            let tag = tag(Hash::Sha256, b"s", &[b"body", time.as_bytes()]);
+            let headers = [
+                ("box-signature-primary", STANDARD.encode(tag.as_ref())),
+                ("box-delivery-timestamp", time.to_owned()),
+            ];
+            verify("box", "s", &headers, b"body")
+        };
+        assert!(boxed("2023-11-14T22:13:20Z") && boxed("2023-11-14T22:04:00Z"));
+        assert!(!boxed("2023-11-14T22:03:00Z") && !boxed("no time"));
+        let zendesk = |time: &str| {
+            let tag = tag(Hash::Sha256, b"s", &[time.as_bytes(), b"body"]);
+            let headers = [
+                ("x-zendesk-webhook-signature", STANDARD.encode(tag.as_ref())),
+                ("x-zendesk-webhook-signature-timestamp", time.to_owned()),
+            ];
+            verify("zendesk", "s", &headers, b"body")
+        };
+        assert!(zendesk("2023-11-14T22:13:20Z") && !zendesk("2023-11-14T22:10:00Z"));
+        let calendly = |time: i64| {
+            let tag = tag(
+                Hash::Sha256,
+                b"s",
+                &[format!("{time}.").as_bytes(), b"body"],
+            );
+            let header = format!("t={time},v1={}", hex::encode(tag.as_ref()));
+            verify(
+                "calendly",
+                "s",
+                &[("calendly-webhook-signature", header)],
+                b"body",
+            )
+        };
+        assert!(calendly(NOW - 180) && !calendly(NOW - 181) && !calendly(i64::MIN));
     }
 
     #[test]
