@@ -73,6 +73,8 @@ def _plans(entry: Entry) -> list[dict[str, Any]]:
     if proto not in ("http", "https", "tcp", "tls"):
         raise ValueError(f"unknown protocol name {proto!r}: use http, tcp or tls")
     schemes = given.get("schemes") or []
+    if unknown := [scheme for scheme in schemes if scheme not in ("http", "https")]:
+        raise ValueError(f"the scheme {unknown[0]!r} is not http or https")
     if proto == "http" and set(schemes) == {"http", "https"}:
         secure = _plan(entry, "https", entry.name)
         plain = _plan(entry, "http", f"{entry.name} (http)")

@@ -30,6 +30,7 @@ pub(crate) struct Board {
 #[derive(Debug, Default)]
 struct Facts {
     status: Status,
+    was_online: bool,
     banner: Vec<String>,
     account: Option<String>,
     region: Option<String>,
@@ -91,6 +92,11 @@ impl Board {
     pub(crate) fn online(&self, account: &str, plan: &str, region: &str, banner: &str) {
         self.change(|facts| {
             facts.status = Status::Online;
+            facts.was_online = true;
+            // Of the edge inside, the user needs to know nothing.
+            if facts.hint.is_some() {
+                return;
+            }
             facts.account = (!account.is_empty()).then(|| {
                 if plan.is_empty() {
                     account.to_owned()
@@ -105,8 +111,12 @@ impl Board {
 
     pub(crate) fn reconnecting(&self, cause: &str) {
         self.change(|facts| {
-            facts.status =
-                Status::Reconnecting(cause.lines().next().unwrap_or_default().to_owned());
+            let cause = without_number(cause.lines().next().unwrap_or_default());
+            facts.status = if facts.was_online {
+                Status::Reconnecting(cause)
+            } else {
+                Status::Failing(cause)
+            };
             facts.latency = None;
         });
     }
@@ -226,6 +236,18 @@ impl Board {
     }
 }
 
+/// The text of an error without the numbers that the standard library puts into it.
+pub fn without_number(text: &str) -> String {
+    let mut text = text.to_owned();
+    while let Some(start) = text.find(" (os error ") {
+        let end = text[start..]
+            .find(')')
+            .map_or(text.len(), |end| start + end + 1);
+        text.replace_range(start..end, "");
+    }
+    text
+}
+
 /// A connection that is counted as open.
 #[derive(Debug)]
 pub(crate) struct Connected<'a> {
@@ -271,7 +293,17 @@ mod tests {
         assert_eq!(view.requests.unwrap()[0].status, "200 OK");
         drop(open);
         assert_eq!(board.view().connections.open, 0);
-        board.reconnecting("lost\nmore");
-        assert_eq!(board.view().status, Status::Reconnecting("lost".into()));
+        board.reconnecting("lost (os error 104): x\nmore");
+        assert_eq!(board.view().status, Status::Reconnecting("lost: x".into()));
+    }
+
+    #[test]
+    fn before_the_first_session_it_is_still_connecting() {
+        let board = Board::new(Vec::new(), false, true, Some("local".into()));
+        board.reconnecting("refused");
+        assert_eq!(board.view().status, Status::Failing("refused".into()));
+        board.online("local", "", "self", "");
+        assert_eq!(board.view().status, Status::Online);
+        assert_eq!((board.view().account, board.view().region), (None, None));
     }
 }

@@ -16,4 +16,5 @@ mod run;
 mod session;
 mod trust;
 
+pub use board::without_number;
 pub use run::{AgentError, Hooks, Stop, run};

@@ -34,6 +34,8 @@ pub struct AgentError(pub String);
 pub trait Hooks: Send + Sync {
     /// An endpoint got its URL for the first time.
     fn endpoint_up(&self, url: &str, upstream: &str);
+    /// There is no session, and why; the agent goes on trying.
+    fn offline(&self, cause: &str);
     /// All wanted endpoints are bound.
     fn ready(&self);
     /// The end has begun.
@@ -170,6 +172,7 @@ impl Life<'_> {
                                 "session closed, starting reconnect loop"
                             );
                             self.agent.board.reconnecting(&cause);
+                            self.hooks.offline(&cause);
                             backoff.worked(since.elapsed());
                             backoff.next()
                         }
@@ -198,6 +201,7 @@ impl Life<'_> {
                         return self.failed(&text);
                     }
                     self.agent.board.reconnecting(&text);
+                    self.hooks.offline(&text);
                     match reaction {
                         Reaction::ForgetIdentity => Duration::ZERO,
                         Reaction::RetrySoon => backoff::soon(),

@@ -30,6 +30,8 @@ pub enum Value {
     Text(String),
     Int(i64),
     Bool(bool),
+    /// No error: `nil` to some readers, `<nil>` to others.
+    Nil,
 }
 
 /// One thing that happened.
@@ -167,6 +169,7 @@ fn push_fields(line: &mut String, record: &Record) {
             Value::Bool(flag) => {
                 let _ = write!(line, "{flag}");
             }
+            Value::Nil => line.push_str("nil"),
         }
     }
 }
@@ -206,6 +209,7 @@ fn json(record: &Record, now: &jiff::ZonedDateTime) -> String {
             Value::Text(text) => text.as_str().into(),
             Value::Int(number) => (*number).into(),
             Value::Bool(flag) => (*flag).into(),
+            Value::Nil => "<nil>".into(),
         };
         // A key stands once.
         if !fields.iter().any(|(name, _)| name == key) {
@@ -266,6 +270,17 @@ mod tests {
                 "INFO[09-10|05:46:45] {:<40} obj=web addr=127.0.0.1:4040 allow_hosts=[]\n",
                 "starting web service"
             )
+        );
+    }
+
+    #[test]
+    fn no_error_is_spelled_as_each_kind_of_reader_expects_it() {
+        let record = record(&[("err", Value::Nil)]);
+        assert!(Shape::Logfmt.line(&record, &now()).ends_with(" err=nil\n"));
+        assert!(
+            Shape::Json
+                .line(&record, &now())
+                .contains("\"err\":\"<nil>\"")
         );
     }
 

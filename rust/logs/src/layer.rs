@@ -70,7 +70,11 @@ impl Visit for Fields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.push(field, Value::Text(value.to_owned()));
+        let value = match (field.name(), value) {
+            ("err", "nil") => Value::Nil,
+            _ => Value::Text(value.to_owned()),
+        };
+        self.push(field, value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {

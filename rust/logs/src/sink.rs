@@ -37,7 +37,8 @@ impl Sink {
         let shape = match options.format {
             Format::Json => Shape::Json,
             Format::Term if terminal => Shape::Term {
-                color: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+                color: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                    && std::env::var_os("TERM").is_none_or(|name| name != "dumb"),
             },
             Format::Term | Format::Logfmt => Shape::Logfmt,
         };

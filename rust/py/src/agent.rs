@@ -1,9 +1,10 @@
 //! The agent's process: its plan, its runtime, and the edge inside it where no other is wanted.
 
 use std::io::Write;
+use std::sync::{Mutex, PoisonError};
 
 use portway_agent::plan::{Cas, EdgeAddress, Plan};
-use portway_agent::{Hooks, Stop};
+use portway_agent::{Hooks, Stop, without_number};
 use portway_edge::{Edge, EdgeConfig, Sockets};
 use tokio::runtime::Builder;
 
@@ -47,6 +48,7 @@ async fn agent(mut plan: Plan, open_files: usize) -> Result<(), Fatal> {
         signals::stops(true).map_err(|error| Fatal(format!("cannot follow signals: {error}")))?;
     let hooks = Outside {
         announce: plan.announce,
+        told: Mutex::default(),
     };
     let (embedded, address, hint) = if let Some(address) = plan.edge.take() {
         (None, address, None)
@@ -97,6 +99,8 @@ fn embed(plan: &mut Plan) -> Result<(Edge, EdgeAddress), Fatal> {
 /// What the agent tells the world outside.
 struct Outside {
     announce: bool,
+    /// The last cause of being offline that was told.
+    told: Mutex<String>,
 }
 
 impl Hooks for Outside {
@@ -106,6 +110,20 @@ impl Hooks for Outside {
             // Nobody has to read it.
             let mut out = std::io::stdout().lock();
             let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+        }
+    }
+
+    fn offline(&self, cause: &str) {
+        // Without a screen or a log, nothing else would tell why there is no URL.
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.announce && *told != cause {
+            cause.clone_into(&mut told);
+            let first = without_number(cause);
+            let line = format!(
+                "{}; trying again\n",
+                first.lines().next().unwrap_or_default()
+            );
+            let _ = std::io::stderr().write_all(line.as_bytes());
         }
     }
 

@@ -83,7 +83,7 @@ pub(crate) fn start_logging(log: &Log, notes: &[Note]) -> Result<(), Fatal> {
 
 fn record(note: &Note) -> Record {
     let value = |value: &serde_json::Value| match value {
-        serde_json::Value::Null => Value::Text("nil".into()),
+        serde_json::Value::Null => Value::Nil,
         serde_json::Value::Bool(flag) => Value::Bool(*flag),
         serde_json::Value::Number(number) => number
             .as_i64()

@@ -11,7 +11,7 @@ pub(crate) struct Fatal(pub(crate) String);
 pub(crate) fn exit_code(result: Result<(), Fatal>) -> u8 {
     let Err(error) = result else { return 0 };
     let mut text = String::new();
-    for line in error.0.lines() {
+    for line in portway_agent::without_number(&error.0).lines() {
         text.push_str("ERROR:  ");
         text.push_str(line.trim_end());
         text.push('\n');

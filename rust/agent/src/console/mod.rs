@@ -19,11 +19,13 @@ pub(crate) use self::view::{Counts, RequestLine, Status, View};
 
 /// Between two drawings, however much changes.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How often a program in the background looks whether it has been fetched to the front.
+const FOREGROUND: Duration = Duration::from_secs(1);
 /// Rates fall while nothing happens: the screen is drawn this often then.
 const IDLE_REDRAW: Duration = Duration::from_secs(5);
 
 /// Draws `view` at once, after every change and after every new window size, until `changed`
-/// closes.
+/// closes. Whoever puts the program into the background (Ctrl+Z, `&`) has the terminal to himself.
 ///
 /// # Cancel safety
 /// Dropping the future restores the terminal.
@@ -35,16 +37,33 @@ pub(crate) async fn show(
     mut view: impl FnMut() -> View,
     mut changed: watch::Receiver<()>,
 ) -> io::Result<()> {
-    let mut screen = Screen::open(background)?;
+    let mut screen = None;
     let mut resized = Resized::listen()?;
+    let mut suspended = Suspended::listen()?;
     let mut idle = interval(IDLE_REDRAW);
     idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut asking = interval(FOREGROUND);
+    asking.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        screen.draw(&view())?;
+        if screen::in_foreground() {
+            if screen.is_none() {
+                screen = Some(Screen::open(background)?);
+            }
+        } else {
+            screen = None;
+        }
+        if let Some(screen) = &mut screen {
+            screen.draw(&view())?;
+        }
         let earliest = Instant::now() + PAUSE;
         tokio::select! {
             change = changed.changed() => if change.is_err() { return Ok(()) },
             () = resized.wait() => {}
+            () = suspended.wait() => {
+                drop(screen.take());
+                screen::stop_process();
+            }
+            _ = asking.tick(), if screen.is_none() => {}
             _ = idle.tick() => {}
         }
         sleep_until(earliest).await;
@@ -73,6 +92,33 @@ impl Resized {
             return;
         }
         // Elsewhere the next redraw finds the new size.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Tells of Ctrl+Z.
+struct Suspended {
+    #[cfg(unix)]
+    signal: tokio::signal::unix::Signal,
+}
+
+// === impl Suspended ===
+
+impl Suspended {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            signal: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(
+                libc::SIGTSTP,
+            ))?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        #[cfg(unix)]
+        if self.signal.recv().await.is_some() {
+            return;
+        }
         std::future::pending::<()>().await;
     }
 }

@@ -133,6 +133,31 @@ impl Drop for Screen {
     }
 }
 
+/// Whether the terminal is ours to draw on. One that cannot tell is.
+#[cfg(unix)]
+#[allow(unsafe_code)]
+pub(super) fn in_foreground() -> bool {
+    // SAFETY: both only read what the kernel knows of this process; -1 means there is no terminal.
+    let (front, own) = unsafe { (libc::tcgetpgrp(libc::STDOUT_FILENO), libc::getpgrp()) };
+    front == -1 || front == own
+}
+
+/// What Ctrl+Z does where nobody listens for it. Returns when the program is to go on.
+#[cfg(unix)]
+#[allow(unsafe_code)]
+pub(super) fn stop_process() {
+    // SAFETY: SIGSTOP takes no handler and changes nothing of this process's memory.
+    unsafe { libc::raise(libc::SIGSTOP) };
+}
+
+#[cfg(not(unix))]
+pub(super) fn in_foreground() -> bool {
+    true
+}
+
+#[cfg(not(unix))]
+pub(super) fn stop_process() {}
+
 /// Keys typed while the screen is shown do not appear on it.
 struct Echo {
     #[cfg(unix)]

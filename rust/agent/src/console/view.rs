@@ -1,12 +1,25 @@
 //! What the screen says, as lines of text: pure, so that every width can be tested.
+//!
+//! In a window of the usual size it has the rows and columns of cli.md §11. In a smaller one, what
+//! matters least goes first: of a line its label, of the rows those that only decorate. The status
+//! and the URLs stay to the last.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Width of the column of labels.
+/// Width of the column of labels, in a window of at least so many columns.
 const LABEL: usize = 30;
-/// Width of one figure in the row of connections.
+const USUAL: usize = 80;
+/// The same in a narrower window; in a very narrow one there are no labels.
+const SHORT_LABEL: usize = 16;
+const NARROW: usize = 40;
+/// Figures in the row of connections, and the width of each.
+const FIGURES: [&str; 6] = ["ttl", "opn", "rt1", "rt5", "p50", "p90"];
 const FIGURE: usize = 8;
+/// Requests for which other rows make room.
+const SOME_REQUESTS: usize = 3;
+/// Columns of a request that are not its path: time before it, status behind.
+const AROUND_REQUEST: usize = 40;
 
 /// Everything the screen shows at one moment.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +47,8 @@ pub(crate) struct View {
 pub(crate) enum Status {
     #[default]
     Connecting,
+    /// The first attempts failed, with the last cause.
+    Failing(String),
     Online,
     /// With the cause of the loss.
     Reconnecting(String),
@@ -73,12 +88,31 @@ pub(super) enum Tone {
     Bad,
 }
 
-/// One line: its tone holds from `toned` (in columns) on.
+/// One line: its tone holds from `toned` (in letters) on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) text: String,
     pub(super) tone: Tone,
     pub(super) toned: usize,
+    rank: Rank,
+}
+
+/// How long a line stays when there is no room for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Gap,
+    Decoration,
+    Detail,
+    Figures,
+    Context,
+    Needed,
+}
+
+/// Columns of a window, and how lines are laid out in it.
+#[derive(Clone, Copy)]
+struct Layout {
+    width: usize,
+    label: usize,
 }
 
 // === impl View ===
@@ -86,83 +120,123 @@ pub(super) struct Line {
 impl View {
     /// The lines for a window of `width` × `height`; never more, never longer.
     pub(super) fn lines(&self, width: usize, height: usize) -> Vec<Line> {
-        let mut lines = vec![title(width), Line::plain(String::new())];
-        if !self.banner.is_empty() {
-            lines.extend(self.banner.iter().map(|text| Line::plain(clean(text))));
-            lines.push(Line::plain(String::new()));
-        }
-        lines.push(self.status.line());
-        let mut row = |label: &str, value: Option<&str>| {
-            if let Some(value) = value {
-                lines.push(Line::plain(labelled(label, &clean(value))));
-            }
-        };
-        row("Account", self.account.as_deref());
-        row("Version", Some(&self.version));
-        row("Region", self.region.as_deref());
-        row(
-            "Latency",
-            Some(&self.latency.map_or_else(|| "-".to_owned(), milliseconds)),
-        );
-        row("Web Interface", self.web.as_deref());
-        for (url, upstream) in &self.forwarding {
-            row("Forwarding", Some(&format!("{url} -> {upstream}")));
-        }
-        row("", self.hint.as_deref());
-        lines.push(Line::plain(String::new()));
-        lines.extend(self.connections.lines());
-        if let Some(requests) = &self.requests {
-            lines.extend(
-                ["", "HTTP Requests", "-------------", ""].map(|text| Line::plain(text.into())),
-            );
-            lines.extend(requests.iter().map(RequestLine::line));
-        }
+        let layout = Layout::of(width);
+        let mut lines = self.rows(layout);
+        let requests = self.requests.as_deref().unwrap_or_default();
+        make_room(&mut lines, height, requests.len().min(SOME_REQUESTS));
+        lines.extend(requests.iter().map(|request| request.line(layout)));
         lines.truncate(height);
         for line in &mut lines {
             cut(&mut line.text, width);
         }
         lines
     }
+
+    /// Everything but the requests.
+    fn rows(&self, layout: Layout) -> Vec<Line> {
+        let gap = || Line::plain(Rank::Gap, String::new());
+        let mut lines = vec![title(layout.width), gap()];
+        if !self.banner.is_empty() {
+            for text in &self.banner {
+                lines.extend(
+                    wrapped(&clean(text), layout.width)
+                        .map(|text| Line::plain(Rank::Decoration, text)),
+                );
+            }
+            lines.push(gap());
+        }
+        lines.extend(self.status.lines(layout));
+        let latency = self.latency.map_or_else(|| "-".to_owned(), milliseconds);
+        let details = [
+            ("Account", self.account.as_deref()),
+            ("Version", Some(self.version.as_str())),
+            ("Region", self.region.as_deref()),
+            ("Latency", Some(latency.as_str())),
+            ("Web Interface", self.web.as_deref()),
+        ];
+        for (label, value) in details {
+            if let Some(value) = value {
+                let text = layout.labelled(label, &clean(value));
+                lines.push(Line::plain(Rank::Detail, text));
+            }
+        }
+        for (url, upstream) in &self.forwarding {
+            lines.extend(layout.forwarding(&clean(url), &clean(upstream)));
+        }
+        if let Some(hint) = &self.hint {
+            let room = layout.width.saturating_sub(layout.label);
+            for text in wrapped(&clean(hint), room) {
+                lines.push(Line::plain(Rank::Decoration, layout.labelled("", &text)));
+            }
+        }
+        lines.push(gap());
+        lines.extend(self.connections.lines(layout));
+        if self.requests.is_some() {
+            lines.push(gap());
+            for text in ["HTTP Requests", "-------------"] {
+                lines.push(Line::plain(Rank::Decoration, text.to_owned()));
+            }
+            lines.push(gap());
+        }
+        lines
+    }
 }
 
 impl Status {
-    fn line(&self) -> Line {
-        let (value, tone) = match self {
-            Self::Connecting => ("connecting".to_owned(), Tone::Wait),
-            Self::Online => ("online".to_owned(), Tone::Good),
-            Self::Reconnecting(cause) => (format!("reconnecting ({})", clean(cause)), Tone::Bad),
+    fn lines(&self, layout: Layout) -> Vec<Line> {
+        let (state, cause, tone) = match self {
+            Self::Connecting => ("connecting", None, Tone::Wait),
+            Self::Failing(cause) => ("connecting", Some(cause), Tone::Wait),
+            Self::Online => ("online", None, Tone::Good),
+            Self::Reconnecting(cause) => ("reconnecting", Some(cause), Tone::Bad),
         };
-        Line {
-            text: labelled("Session Status", &value),
-            tone,
-            toned: LABEL,
-        }
+        let value = cause.map_or_else(
+            || state.to_owned(),
+            |cause| format!("{state} ({})", clean(cause)),
+        );
+        let room = layout.width.saturating_sub(layout.label);
+        let texts = wrapped(&value, room)
+            .enumerate()
+            .map(|(number, text)| Line {
+                text: layout.labelled(if number == 0 { "Session Status" } else { "" }, &text),
+                tone,
+                toned: layout.label,
+                rank: if number == 0 {
+                    Rank::Needed
+                } else {
+                    Rank::Context
+                },
+            });
+        texts.collect()
     }
 }
 
 impl Counts {
-    fn lines(&self) -> [Line; 2] {
-        let mut heads = labelled("Connections", "");
-        for head in ["ttl", "opn", "rt1", "rt5", "p50", "p90"] {
-            let _ = write!(heads, "{head:<FIGURE$}");
-        }
-        let mut figures = " ".repeat(LABEL);
-        let _ = write!(figures, "{:<FIGURE$}{:<FIGURE$}", self.total, self.open);
-        let seconds = [
-            self.rate_1m,
-            self.rate_5m,
-            self.p50.as_secs_f64(),
-            self.p90.as_secs_f64(),
+    fn lines(&self, layout: Layout) -> [Line; 2] {
+        let room = layout.width.saturating_sub(layout.label);
+        let width = FIGURE.min((room / FIGURES.len()).max(6));
+        let seconds = |value: f64| format!("{value:.2}");
+        let values = [
+            self.total.to_string(),
+            self.open.to_string(),
+            seconds(self.rate_1m),
+            seconds(self.rate_5m),
+            seconds(self.p50.as_secs_f64()),
+            seconds(self.p90.as_secs_f64()),
         ];
-        for figure in seconds {
-            let _ = write!(figures, "{figure:<FIGURE$.2}");
+        let mut heads = layout.labelled("Connections", "");
+        let mut figures = layout.labelled("", "");
+        // Half a figure would be another one.
+        for (head, value) in FIGURES.iter().zip(values).take(room / width) {
+            let _ = write!(heads, "{head:<width$}");
+            let _ = write!(figures, "{value:<width$}");
         }
-        [heads, figures].map(|text| Line::plain(text.trim_end().to_owned()))
+        [heads, figures].map(|text| Line::plain(Rank::Figures, text.trim_end().to_owned()))
     }
 }
 
 impl RequestLine {
-    fn line(&self) -> Line {
+    fn line(&self, layout: Layout) -> Line {
         let request = format!("{} {}", clean(&self.method), clean(&self.path));
         let tone = match self.status.as_bytes().first() {
             Some(b'2' | b'3') => Tone::Good,
@@ -170,19 +244,109 @@ impl RequestLine {
             Some(b'5') => Tone::Bad,
             _ => Tone::Plain,
         };
-        let mut text = format!("{} {}", self.time, shortened(&request, 40));
-        let toned = text.chars().count() + 1;
-        let _ = write!(text, " {}", clean(&self.status));
-        Line { text, tone, toned }
+        let status = clean(&self.status);
+        let mut text = if layout.width >= USUAL {
+            let room = layout.width - AROUND_REQUEST;
+            format!("{} {} ", self.time, shortened(&request, room))
+        } else {
+            // Seconds will do, and the code without its words.
+            let time = self.time.get(..8).unwrap_or_default();
+            let room = layout.width.saturating_sub(time.len() + 5);
+            if layout.label > 0 {
+                format!("{time} {} ", shortened(&request, room))
+            } else {
+                format!("{} ", shortened(&request, layout.width.saturating_sub(4)))
+            }
+        };
+        let toned = text.chars().count();
+        text.push_str(if layout.width >= USUAL {
+            &status
+        } else {
+            status.split(' ').next().unwrap_or_default()
+        });
+        Line {
+            text,
+            tone,
+            toned,
+            rank: Rank::Needed,
+        }
     }
 }
 
 impl Line {
-    fn plain(text: String) -> Self {
+    fn plain(rank: Rank, text: String) -> Self {
         Self {
             text,
             tone: Tone::Plain,
             toned: 0,
+            rank,
+        }
+    }
+}
+
+impl Layout {
+    fn of(width: usize) -> Self {
+        let label = match width {
+            USUAL.. => LABEL,
+            NARROW.. => SHORT_LABEL,
+            _ => 0,
+        };
+        Self { width, label }
+    }
+
+    fn labelled(self, label: &str, value: &str) -> String {
+        if self.label == 0 {
+            value.to_owned()
+        } else {
+            format!("{label:<width$}{value}", width = self.label)
+        }
+    }
+
+    /// A URL is there to be read: where both do not fit on a line, the upstream goes below it, and
+    /// a URL that is too long by itself goes on there.
+    fn forwarding(self, url: &str, upstream: &str) -> Vec<Line> {
+        let whole = format!("{url} -> {upstream}");
+        let room = self.width.saturating_sub(self.label);
+        if columns(&whole) <= room {
+            return vec![Line::plain(
+                Rank::Needed,
+                self.labelled("Forwarding", &whole),
+            )];
+        }
+        let mut lines: Vec<_> = broken(url, room)
+            .into_iter()
+            .enumerate()
+            .map(|(number, part)| {
+                let label = if number == 0 { "Forwarding" } else { "" };
+                Line::plain(Rank::Needed, self.labelled(label, &part))
+            })
+            .collect();
+        let upstream = format!("-> {upstream}");
+        lines.push(Line::plain(Rank::Context, self.labelled("", &upstream)));
+        lines
+    }
+}
+
+/// Takes out what matters least until `height` has room for `more` lines too, or nothing is left
+/// that may go.
+fn make_room(lines: &mut Vec<Line>, height: usize, more: usize) {
+    for rank in [
+        Rank::Gap,
+        Rank::Decoration,
+        Rank::Detail,
+        Rank::Figures,
+        Rank::Context,
+    ] {
+        while lines.len() + more > height {
+            // From below: what stands first is looked at first.
+            let Some(at) = lines.iter().rposition(|line| line.rank == rank) else {
+                break;
+            };
+            lines.remove(at);
+            if rank == Rank::Figures {
+                // Headings without figures, or these alone, say nothing.
+                lines.retain(|line| line.rank != rank);
+            }
         }
     }
 }
@@ -195,11 +359,8 @@ fn title(width: usize) -> Line {
         text: format!("{NAME}{}{KEYS}", " ".repeat(gap)),
         tone: Tone::Title,
         toned: 0,
+        rank: Rank::Decoration,
     }
-}
-
-fn labelled(label: &str, value: &str) -> String {
-    format!("{label:<LABEL$}{value}")
 }
 
 fn milliseconds(latency: Duration) -> String {
@@ -222,24 +383,85 @@ fn clean(text: &str) -> String {
         .collect()
 }
 
+/// Columns that a letter takes, as most terminals see it.
+fn columns_of(letter: char) -> usize {
+    match u32::from(letter) {
+        0x300..=0x36f | 0x200b..=0x200f | 0xfe00..=0xfe0f => 0,
+        0x1100..=0x115f
+        | 0x2e80..=0xa4cf
+        | 0xac00..=0xd7a3
+        | 0xf900..=0xfaff
+        | 0xfe30..=0xfe6f
+        | 0xff00..=0xff60
+        | 0x1f300..=0x1faff
+        | 0x20000..=0x3fffd => 2,
+        _ => 1,
+    }
+}
+
+pub(super) fn columns(text: &str) -> usize {
+    text.chars().map(columns_of).sum()
+}
+
 /// Exactly `width` columns, cut with `...` where the text is longer.
 fn shortened(text: &str, width: usize) -> String {
     let mut text = text.to_owned();
     cut(&mut text, width);
-    format!("{text:<width$}")
+    let rest = width.saturating_sub(columns(&text));
+    text.extend(std::iter::repeat_n(' ', rest));
+    text
 }
 
 fn cut(text: &mut String, width: usize) {
-    if text.chars().count() <= width {
+    if columns(text) <= width {
         return;
     }
-    let keep = width.saturating_sub(3);
-    let end = text
-        .char_indices()
-        .nth(keep)
-        .map_or(text.len(), |(index, _)| index);
+    let end = fitting(text, width.saturating_sub(3));
     text.truncate(end);
     text.push_str(&"..."[..width.min(3)]);
+}
+
+/// How many bytes of `text` fit in `width` columns.
+fn fitting(text: &str, width: usize) -> usize {
+    let mut used = 0;
+    for (index, letter) in text.char_indices() {
+        used += columns_of(letter);
+        if used > width {
+            return index;
+        }
+    }
+    text.len()
+}
+
+/// `text` in lines of `width` columns, broken between words where that is possible.
+fn wrapped(text: &str, width: usize) -> impl Iterator<Item = String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let mut line = lines.pop().unwrap_or_default();
+        if !line.is_empty() && columns(&line) + 1 + columns(word) > width {
+            lines.push(std::mem::take(&mut line));
+        } else if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+        lines.push(line);
+    }
+    lines.into_iter()
+}
+
+/// `text` in pieces of `width` columns, broken anywhere.
+fn broken(text: &str, width: usize) -> Vec<String> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = fitting(rest, width);
+        if end == 0 {
+            break;
+        }
+        pieces.push(rest[..end].to_owned());
+        rest = &rest[end..];
+    }
+    pieces
 }
 
 #[cfg(test)]
@@ -309,18 +531,102 @@ mod tests {
             for height in 0..30 {
                 let lines = view().lines(width, height);
                 assert!(lines.len() <= height);
-                assert!(lines.iter().all(|line| line.text.chars().count() <= width));
+                assert!(lines.iter().all(|line| columns(&line.text) <= width));
             }
         }
     }
 
     #[test]
     fn a_long_row_is_cut_with_dots() {
-        let lines = text(&view(), 50, 40);
-        assert!(
-            lines.contains(&"Forwarding                    https://shop.exam...".to_owned()),
-            "{lines:?}"
+        let mut view = view();
+        view.account = Some("a".repeat(100));
+        let lines = text(&view, 80, 40);
+        assert_eq!(lines[3], format!("{:<30}{}...", "Account", "a".repeat(47)));
+    }
+
+    #[test]
+    fn a_url_is_whole_in_every_window_that_is_high_enough() {
+        for width in 1..120 {
+            let all = text(&view(), width, 100).concat().replace(' ', "");
+            assert!(all.contains("https://shop.example.com"), "{width}: {all}");
+        }
+        let lines = text(&view(), 60, 40);
+        assert_eq!(lines[5], "Forwarding      https://shop.example.com");
+        assert_eq!(lines[6], "                -> http://localhost:8080");
+    }
+
+    #[test]
+    fn in_a_small_window_status_url_and_requests_stay() {
+        assert_eq!(
+            text(&view(), 20, 5),
+            [
+                "online",
+                "https://shop.example",
+                ".com",
+                "-> http://localho...",
+                "GET /path        200",
+            ]
         );
+        assert_eq!(
+            text(&view(), 60, 2),
+            [
+                "Session Status  online",
+                "Forwarding      https://shop.example.com"
+            ]
+        );
+    }
+
+    #[test]
+    fn long_advice_and_causes_are_broken_between_words() {
+        let mut view = view();
+        view.hint = Some("These URLs work on this machine only, for now.".into());
+        view.status =
+            Status::Failing("cannot reach edge.example.com:443: connection refused".into());
+        let lines = text(&view, 80, 40);
+        assert_eq!(
+            lines[2],
+            "Session Status                connecting (cannot reach edge.example.com:443:"
+        );
+        assert_eq!(lines[3].trim_start(), "connection refused)");
+        assert_eq!(
+            lines[7],
+            format!("{:30}These URLs work on this machine only, for now.", "")
+        );
+        assert_eq!(
+            text(&view, 60, 40)[8..10]
+                .iter()
+                .map(|line| line.trim_start())
+                .collect::<Vec<_>>(),
+            ["These URLs work on this machine only, for", "now."]
+        );
+    }
+
+    #[test]
+    fn wide_letters_take_two_columns() {
+        let mut view = view();
+        view.requests.as_mut().unwrap()[0].path = "/\u{65e5}\u{672c}".repeat(40);
+        let lines = text(&view, 80, 40);
+        assert!(lines.iter().all(|line| columns(line) <= 80), "{lines:?}");
+        assert!(lines.last().unwrap().ends_with("... 200 OK"));
+    }
+
+    #[test]
+    fn figures_are_whole_or_left_out() {
+        let lines = text(&view(), 40, 40);
+        let at = lines
+            .iter()
+            .position(|line| line.starts_with("Connections"))
+            .unwrap();
+        assert_eq!(lines[at], "Connections     ttl   opn   rt1   rt5");
+        assert_eq!(lines[at + 1], "                12    3     0.26  0.00");
+    }
+
+    #[test]
+    fn a_wide_window_shows_more_of_a_path() {
+        let mut view = view();
+        view.requests.as_mut().unwrap()[0].path = format!("/{}", "x".repeat(90));
+        let lines = text(&view, 140, 40);
+        assert!(lines.last().unwrap().contains(&"x".repeat(90)), "{lines:?}");
     }
 
     #[test]
