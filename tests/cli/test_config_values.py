@@ -456,6 +456,11 @@ def test_the_file_gives_a_command_line_endpoint_settings_of_the_agent_only() -> 
     assert (made["name"], made["upstream"]) == ("command_line", "http://localhost:80")
 
 
+def test_metadata_before_the_command_is_that_of_the_session() -> None:
+    made = plan("--metadata", "of-session", "http", "80", "--metadata", "of-endpoint")
+    assert (made["metadata"], made["endpoints"][0]["metadata"]) == ("of-session", "of-endpoint")
+
+
 # === start
 
 
