@@ -23,7 +23,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_hours(4);
 
 /// How reading ended, behind so many bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Read {
+pub(crate) enum Read {
     End(usize),
     /// The reader had enough.
     Stopped,
@@ -32,7 +32,7 @@ enum Read {
 }
 
 /// What each side of each stream saw: key, whether it is the opener.
-type Seen = Arc<Mutex<HashMap<(u32, bool), Read>>>;
+pub(crate) type Seen = Arc<Mutex<HashMap<(u32, bool), Read>>>;
 
 /// How the session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,7 +190,7 @@ fn judge(plan: &Plan, seen: &HashMap<(u32, bool), Read>, fate: Fate, crowded: bo
 
 /// One session and all that runs on it.
 #[derive(Clone)]
-struct Side {
+pub(crate) struct Side {
     seed: u64,
     session: Session,
     seen: Seen,
@@ -199,7 +199,7 @@ struct Side {
 // === impl Side ===
 
 impl Side {
-    fn new(seed: u64, session: Session, seen: &Seen) -> Self {
+    pub(crate) fn new(seed: u64, session: Session, seen: &Seen) -> Self {
         Self {
             seed,
             session,
@@ -207,7 +207,7 @@ impl Side {
         }
     }
 
-    async fn open(self, key: u32) {
+    pub(crate) async fn open(self, key: u32) {
         let plan = Plan::of(self.seed, key);
         match self.session.open(plan.first()).await {
             Ok(stream) => self.run(plan, stream, true).await,
@@ -216,7 +216,7 @@ impl Side {
         }
     }
 
-    async fn answer(self, mut acceptor: Acceptor) {
+    pub(crate) async fn answer(self, mut acceptor: Acceptor) {
         let mut tasks = JoinSet::new();
         while let Some(stream) = acceptor.accept().await {
             tasks.spawn(self.clone().accepted(stream));

@@ -11,6 +11,7 @@ mod link;
 mod plan;
 mod rng;
 mod rules;
+mod sdk;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -51,6 +52,11 @@ fn seeds<F: Future<Output = ()>>(each: impl Fn(u64) -> F) {
 #[test]
 fn both_roles_keep_every_byte_and_nothing_else() {
     seeds(both::run);
+}
+
+#[test]
+fn a_peer_made_with_the_rust_sdk_is_never_overrun_and_never_stalls() {
+    seeds(sdk::run);
 }
 
 #[test]
