@@ -20,7 +20,7 @@ impl Logins {
     pub(crate) fn blocked(&self, address: IpAddr, limit: u32, now: Instant) -> bool {
         let failures = self.0.lock();
         failures
-            .get(&address.to_canonical())
+            .get(&home(address))
             .is_some_and(|(since, count)| now.duration_since(*since) < WINDOW && *count >= limit)
     }
 
@@ -33,11 +33,22 @@ impl Logins {
                 failures.clear();
             }
         }
-        let entry = failures.entry(address.to_canonical()).or_insert((now, 0));
+        let entry = failures.entry(home(address)).or_insert((now, 0));
         if now.duration_since(entry.0) >= WINDOW {
             *entry = (now, 0);
         }
         entry.1 += 1;
+    }
+}
+
+/// What one client can have: an IPv4 address, or the half of an IPv6 address that it is given.
+fn home(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = u128::from(address) >> 64 << 64;
+            IpAddr::from(network.to_be_bytes())
+        }
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -56,5 +67,34 @@ mod tests {
         assert!(logins.blocked(address, 3, now));
         assert!(!logins.blocked(IpAddr::from([192, 0, 2, 2]), 3, now));
         assert!(!logins.blocked(address, 3, now + WINDOW));
+    }
+
+    #[test]
+    fn one_client_has_many_ipv6_addresses() {
+        let logins = Logins::default();
+        let now = Instant::now();
+        for last in 0..3 {
+            let address = IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, last]);
+            logins.failed(address, now);
+        }
+        let blocked = |network| {
+            let address = IpAddr::from([0x2001, 0xdb8, 0, network, 9, 9, 9, 9]);
+            logins.blocked(address, 3, now)
+        };
+        assert!(blocked(1) && !blocked(2));
+        // An IPv4 address that an IPv6 socket shows is that address.
+        logins.failed("::ffff:192.0.2.1".parse().unwrap(), now);
+        assert!(logins.blocked(IpAddr::from([192, 0, 2, 1]), 1, now));
+        assert!(!logins.blocked(IpAddr::from([192, 0, 2, 2]), 1, now));
+    }
+
+    #[test]
+    fn a_flood_from_everywhere_takes_no_more_room() {
+        let logins = Logins::default();
+        let now = Instant::now();
+        for number in 0..3 * KEPT as u32 {
+            logins.failed(IpAddr::from(number.to_be_bytes()), now);
+        }
+        assert!(logins.0.lock().len() <= KEPT);
     }
 }

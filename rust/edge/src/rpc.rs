@@ -9,7 +9,7 @@ use portway_wire::{Malformed, rpc};
 use serde_json::Value;
 use tokio::time::timeout;
 
-/// How long a message may take to arrive.
+/// How long a message may take to arrive, and its answer to be taken.
 const READ: Duration = Duration::from_secs(30);
 /// How long the agent may take to close its side after the answer. It has read the answer then.
 const CLOSE: Duration = Duration::from_secs(1);
@@ -36,7 +36,8 @@ pub(crate) async fn read(stream: &mut Stream) -> Result<Value, Malformed> {
 /// Answers and waits for the agent to have read it. `false`: it went away first.
 pub(crate) async fn answer(mut stream: Stream, message: &Value) -> bool {
     let bytes = Bytes::from(message.to_string());
-    if stream.write_chunk(bytes).await.is_err() {
+    // A long answer waits for the agent's credit.
+    if !matches!(timeout(READ, stream.write_chunk(bytes)).await, Ok(Ok(()))) {
         return false;
     }
     stream.finish();

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use portway_wire::auth::AuthRequest;
 use portway_wire::{Code, Refusal, Secret};
@@ -29,7 +30,8 @@ impl Control for Embedded {
         _: SocketAddr,
     ) -> BoxFuture<'a, Result<Account, Refusal>> {
         // Loopback is shared by everybody on the machine; the token is not.
-        let known = request.extra.authtoken.expose() == self.token.expose();
+        let (given, token) = (request.extra.authtoken.expose(), self.token.expose());
+        let known = verify_slices_are_equal(given.as_bytes(), token.as_bytes()).is_ok();
         ready(if known {
             Ok(Account {
                 name: "local".into(),
