@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use portway_mux::ReadAhead;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
@@ -44,7 +45,7 @@ pub(crate) async fn edge(
     address: &str,
     config: Arc<ClientConfig>,
     limit: Duration,
-) -> Result<TlsStream<TcpStream>, DialError> {
+) -> Result<TlsStream<ReadAhead<TcpStream>>, DialError> {
     let slow = || DialError::Slow {
         address: address.to_owned(),
         limit,
@@ -57,7 +58,7 @@ pub(crate) async fn edge(
 async fn connect(
     address: &str,
     config: Arc<ClientConfig>,
-) -> Result<TlsStream<TcpStream>, DialError> {
+) -> Result<TlsStream<ReadAhead<TcpStream>>, DialError> {
     let (host, port) = split(address).ok_or_else(|| DialError::Address(address.to_owned()))?;
     let name =
         ServerName::try_from(host.clone()).map_err(|_| DialError::Address(address.to_owned()))?;
@@ -70,7 +71,7 @@ async fn connect(
         })?;
     let _ = socket.set_nodelay(true);
     let _ = SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
-    TlsConnector::from(config).connect(name, socket).await.map_err(|source| {
+    TlsConnector::from(config).connect(name, ReadAhead::new(socket)).await.map_err(|source| {
         let text = source.to_string();
         let hint = if text.contains("UnknownIssuer") {
             " (its certificate is signed by a CA that is not trusted here: set connect_cas, or join the edge with `config join`)"

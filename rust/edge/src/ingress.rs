@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use portway_mux::heartbeat::{self, Failure, Pace};
-use portway_mux::{CloseReason, Closed, Config, ErrorCode, Peer, Session, Stream};
+use portway_mux::{CloseReason, Closed, Config, ErrorCode, Peer, ReadAhead, Session, Stream};
 use portway_wire::auth::{Abilities, AuthRequest, AuthResponse, OLDER_VERSION, PeerKind, VERSION};
 use portway_wire::bind::{
     self as messages, BindRequest, BindResponse, LabeledRequest, PatchRequest,
@@ -72,7 +72,7 @@ pub(crate) async fn serve(core: Arc<Core>, visitor: Visitor, io: TcpStream) {
         }
     };
     let (socket, quick) = AgentSocket::new(io);
-    let io = Rewound::new(visitor.first.clone(), socket);
+    let io = ReadAhead::new(Rewound::new(visitor.first.clone(), socket));
     let limit = core.config.load().limits.handshake_timeout;
     match timeout(limit, acceptor.accept(io)).await {
         Ok(Ok(tls)) => run(core, visitor, tls, quick).await,

@@ -40,7 +40,8 @@ pub struct Config {
     pub max_stream_window: u32,
     /// What all windows of the session together may have grown beyond their first size, in bytes.
     pub session_window: u64,
-    /// Largest DATA payload sent in one frame, in bytes.
+    /// Largest DATA frame sent, header and all, in bytes. Frames end where a multiple of it does in
+    /// what is written at once: at the size of a TLS record, neither is cut by the other.
     pub send_frame: usize,
     /// Bytes that may wait in one stream for sending before its writer has to.
     pub send_buffer: usize,

@@ -4,7 +4,7 @@
 //! idle connection holds none. One side that does not read stops the other, and nothing else.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -19,6 +19,8 @@ use crate::{ErrorCode, ReadHalf, Stream, WriteHalf};
 /// Bytes read at once from a connection that has much to say, and from others.
 const HOT_READ: usize = 64 * 1024;
 const COLD_READ: usize = 4 * 1024;
+/// Chunks written at once.
+const VECTORED: usize = 8;
 
 /// How a stream and a connection are joined.
 #[derive(Clone, Copy, Debug)]
@@ -158,7 +160,7 @@ impl Up {
 /// From the stream to the connection.
 #[derive(Default)]
 struct Down {
-    chunk: Bytes,
+    chunks: Vec<Bytes>,
     unflushed: bool,
     at_end: bool,
     ended: bool,
@@ -176,12 +178,11 @@ impl Down {
         shut_down: bool,
     ) -> Poll<io::Result<()>> {
         while !self.ended {
-            while !self.chunk.is_empty() {
-                let length = ready!(Pin::new(&mut *io).poll_write(cx, &self.chunk))?;
+            while !self.chunks.is_empty() {
+                let length = ready!(self.poll_write(cx, io))?;
                 if length == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
-                self.chunk.advance(length);
                 self.bytes += length as u64;
                 self.unflushed = true;
             }
@@ -192,15 +193,9 @@ impl Down {
                 self.ended = true;
                 break;
             }
-            match reader.poll_read_chunk(cx) {
-                Poll::Ready(Ok(Some(chunk))) => self.chunk = chunk,
-                Poll::Ready(Ok(None)) => {
-                    self.at_end = true;
-                    self.chunk = Bytes::new();
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            match self.poll_take(cx, reader, io.is_write_vectored()) {
+                Poll::Ready(taken) => taken?,
                 Poll::Pending => {
-                    self.chunk = Bytes::new();
                     if self.unflushed {
                         ready!(Pin::new(&mut *io).poll_flush(cx))?;
                         self.unflushed = false;
@@ -210,5 +205,56 @@ impl Down {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Takes what is there, a few chunks at most: under bulk each is a frame, and several go out in
+    /// one system call.
+    fn poll_take(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut ReadHalf,
+        vectored: bool,
+    ) -> Poll<io::Result<()>> {
+        let most = if vectored { VECTORED } else { 1 };
+        while self.chunks.len() < most && !self.at_end {
+            match reader.poll_read_chunk(cx) {
+                Poll::Ready(Ok(Some(chunk))) => self.chunks.push(chunk),
+                Poll::Ready(Ok(None)) => self.at_end = true,
+                // What came before is written first.
+                _ if !self.chunks.is_empty() => break,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    // An idle connection holds no memory.
+                    self.chunks = Vec::new();
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write<T: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut T,
+    ) -> Poll<io::Result<usize>> {
+        let io = Pin::new(io);
+        let written = if let [chunk] = &self.chunks[..] {
+            ready!(io.poll_write(cx, chunk))?
+        } else {
+            let mut slices = [IoSlice::new(&[]); VECTORED];
+            for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+                *slice = IoSlice::new(chunk);
+            }
+            ready!(io.poll_write_vectored(cx, &slices[..self.chunks.len()]))?
+        };
+        let mut left = written;
+        self.chunks.retain_mut(|chunk| {
+            let part = left.min(chunk.len());
+            left -= part;
+            chunk.advance(part);
+            !chunk.is_empty()
+        });
+        Poll::Ready(Ok(written))
     }
 }

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
+use tokio_util::io::poll_read_buf;
 
 use crate::error::{CloseReason, Closed};
 use crate::io::Shared;
@@ -59,40 +60,39 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
     }
 
-    /// Reads once. `true`: something came.
+    /// Reads what is there, up to one buffer full. `true`: something came.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseReason> {
         let want = if self.hot { HOT_READ } else { COLD_READ };
         if self.read.capacity() < want / 4 {
             self.read.reserve(want);
         }
-        let spare = self.read.spare_capacity_mut();
-        let offered = spare.len();
-        let mut buffer = ReadBuf::uninit(spare);
-        match Pin::new(&mut self.transport).poll_read(cx, &mut buffer) {
-            Poll::Pending => {
-                // Idle sessions hold no buffer.
-                self.read = BytesMut::new();
-                self.hot = false;
-                Ok(false)
-            }
-            Poll::Ready(Err(error)) => Err(transport(&error)),
-            Poll::Ready(Ok(())) => {
-                let length = buffer.filled().len();
-                if length == 0 {
-                    return Err(CloseReason::Eof);
+        let mut end = None;
+        loop {
+            let offered = self.read.capacity() - self.read.len();
+            match poll_read_buf(Pin::new(&mut self.transport), cx, &mut self.read) {
+                Poll::Pending => break,
+                Poll::Ready(Err(error)) => end = Some(transport(&error)),
+                Poll::Ready(Ok(0)) => end = Some(CloseReason::Eof),
+                Poll::Ready(Ok(length)) => {
+                    self.hot |= length == offered;
+                    // TLS hands out a record at a time; under bulk, several make one turn.
+                    if self.hot && length >= COLD_READ && length < offered {
+                        continue;
+                    }
                 }
-                self.hot |= length == offered;
-                // SAFETY: `filled` says that the transport has initialised so many bytes of the
-                // spare capacity.
-                #[allow(unsafe_code)]
-                unsafe {
-                    self.read.set_len(length);
-                }
-                let input = self.read.split().freeze();
-                self.shared.with(|core| core.recv(input));
-                Ok(true)
             }
+            break;
         }
+        let came = !self.read.is_empty();
+        if came {
+            let input = self.read.split().freeze();
+            self.shared.with(|core| core.recv(input));
+        } else {
+            // Idle sessions hold no buffer.
+            self.read = BytesMut::new();
+            self.hot = false;
+        }
+        end.map_or(Ok(came), Err)
     }
 
     /// Writes what there is. `true`: something went out.

@@ -11,6 +11,7 @@
 //! - [`drive`]: the only I/O: one task per session.
 //! - [`io`]: streams and sessions as their owners hold them.
 //! - [`copy`]: a stream joined to a connection.
+//! - [`ReadAhead`]: a connection read in large pieces.
 //! - [`heartbeat`]: beats over streams.
 
 #[doc(hidden)]
@@ -29,6 +30,7 @@ mod drive;
 mod error;
 pub mod heartbeat;
 mod io;
+mod read_ahead;
 mod stream;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -37,6 +39,7 @@ pub use config::{Config, INITIAL_WINDOW, Peer, Role};
 pub use drive::Driver;
 pub use error::{CloseReason, Closed, ErrorCode, OpenError, StreamReset};
 pub use io::{Acceptor, ReadHalf, Session, Stream, WriteHalf};
+pub use read_ahead::ReadAhead;
 pub use session::Stats;
 
 /// Puts a session on `transport`. Nothing moves until the [`Driver`] is polled.

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::{Core, Phase};
 use crate::error::ErrorCode;
-use crate::frame::{self, FIN, Header, SYN};
+use crate::frame::{self, FIN, HEADER_LEN, Header, SYN};
 use crate::stream::Fin;
 
 /// Bytes handed to the transport at once: four full TLS records.
@@ -99,7 +99,9 @@ impl Core {
             } else {
                 0
             };
-            let room = self.config.send_frame.max(first).min(send.queued);
+            let room = room(out.len(), self.config.send_frame)
+                .max(first)
+                .min(send.queued);
             let length = room.min(usize::try_from(send.credit).unwrap_or(usize::MAX));
             let flags = if std::mem::take(&mut send.syn) {
                 entry.syn_sent = self.growth.enabled.then(Instant::now);
@@ -167,5 +169,31 @@ impl Core {
         });
         self.wake_driver();
         true
+    }
+}
+
+/// Payload bytes of the next frame, so that it ends where a multiple of `frame` does.
+fn room(written: usize, frame: usize) -> usize {
+    let left = frame - written % frame;
+    // What is left is too little for a frame of its own.
+    let left = if left < frame / 8 { frame } else { left };
+    left - HEADER_LEN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::room;
+
+    #[test]
+    fn frames_end_where_records_do() {
+        for (written, payload) in [
+            (0, 16_376),
+            (16_384, 16_376),
+            (12, 16_364),
+            (16_384 + 12, 16_364),
+            (16_380, 16_376),
+        ] {
+            assert_eq!(room(written, 16_384), payload, "behind {written} bytes");
+        }
     }
 }
