@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from harness import ports
 from harness.edge import Edge
 from harness.muxado import BIND_LABELED
 from harness.scripted import Bound, Refused, ScriptedAgent, rules
@@ -17,19 +16,17 @@ from harness.scripted import Bound, Refused, ScriptedAgent, rules
 Json = dict[str, Any]
 
 ANN, BO, CY, LABELS = "token-of-ann", "token-of-bo", "token-of-cy", "token-of-labels"
-PORTS = ports.block()
-FREE, NAMED, HELD = PORTS[:3]
 RULES = f"""
 tokens:
   - {{token: {ANN}, name: ann}}
-  - {{token: {BO}, name: bo, acl: ["bind:*.Bo.localhost", "bind:one.localhost", "bind:localhost:{NAMED}"]}}
+  - {{token: {BO}, name: bo, acl: ["bind:*.Bo.localhost", "bind:one.localhost", "bind:localhost:NAMED"]}}
   - {{token: {CY}, name: cy, acl: []}}
   - {{token: {LABELS}, name: labels, acl: ["bind:app=web"]}}
 reserved:
   - {{name: ann.localhost, token: ann}}
   - {{name: "*.Ann.localhost", token: ann}}
   - {{name: shop.bo.localhost, token: cy}}
-  - {{name: "localhost:{HELD}", token: ann}}
+  - {{name: "localhost:HELD", token: ann}}
 labels:
   - match: {{app: web}}
     url: https://web.localhost
@@ -39,7 +36,18 @@ labels:
 @pytest.fixture(scope="module")
 def edge(new_shared_edge: Callable[..., Edge], tmp_path_factory: pytest.TempPathFactory) -> Edge:
     home = tmp_path_factory.mktemp("rules")
-    return new_shared_edge(*rules(home, RULES), "--tcp-ports", f"{PORTS[0]}-{PORTS[-1]}")
+    edge = new_shared_edge(*rules(home, ""))
+    rules(home, placed(RULES, edge))  # its ports are known now
+    edge.process.signal(signal.SIGHUP)
+    edge.process.wait_for("configuration reloaded")
+    return edge
+
+
+def placed(text: str, edge: Edge) -> str:
+    """With ports of this edge for the words that stand for them."""
+    for name, port in zip(("FREE", "NAMED", "HELD"), edge.tcp_ports, strict=False):
+        text = text.replace(name, str(port))
+    return text
 
 
 @pytest.fixture
@@ -83,20 +91,20 @@ def outcome(agent: ScriptedAgent, url: str) -> int | str:
         (BO, "https://bo.localhost", 316),
         (BO, "https://*.one.localhost", 316),
         (BO, "https://", 316),
-        (BO, f"tcp://localhost:{NAMED}", None),
-        (BO, f"tcp://localhost:{FREE}", 308),
-        (BO, f"tcp://localhost:{HELD}", 309),
+        (BO, "tcp://localhost:NAMED", None),
+        (BO, "tcp://localhost:FREE", 308),
+        (BO, "tcp://localhost:HELD", 309),
         (BO, "tcp://", 356),
-        (CY, f"tcp://localhost:{HELD}", 309),
-        (CY, f"tcp://localhost:{FREE}", None),
+        (CY, "tcp://localhost:HELD", 309),
+        (CY, "tcp://localhost:FREE", None),
         (CY, "tcp://localhost:9", 307),
-        (ANN, f"tcp://localhost:{HELD}", None),
+        (ANN, "tcp://localhost:HELD", None),
     ],
 )
 def test_rules_and_reservations_decide_each_bind(
-    who: Callable[[str], ScriptedAgent], token: str, url: str, code: int | None
+    edge: Edge, who: Callable[[str], ScriptedAgent], token: str, url: str, code: int | None
 ) -> None:
-    result = outcome(who(token), url)
+    result = outcome(who(token), placed(url, edge))
     assert isinstance(result, str) if code is None else result == code
 
 

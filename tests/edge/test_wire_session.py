@@ -152,8 +152,12 @@ def test_m36_the_top_bit_of_a_stream_id_is_masked_off(agent: ScriptedAgent) -> N
     assert stream.json()["Error"] == ""
 
 
-@pytest.mark.parametrize("junk", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\xff" * 4096, b"SSH-2.0-x\r\n"], ids=str)
-def test_a_client_of_another_protocol_inside_tls_is_let_go(edge: Edge, junk: bytes) -> None:
+@pytest.mark.parametrize(
+    "junk", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\xff" * 4096, b"SSH-2.0-x\r\n"], ids=["HTTP", "ones", "SSH"]
+)
+def test_a_client_of_another_protocol_inside_tls_is_let_go(new_edge: NewEdge, tmp_path: Path, junk: bytes) -> None:
+    """At the latest with the time for the login: a frame may claim to go on for long."""
+    edge = new_edge(*rules(tmp_path, "limits: {login_timeout: 1s}\n"))
     with ScriptedAgent.to(edge) as agent:
         agent.send_bytes(junk + bytes(1 << 16))
         agent.wait_ended()
