@@ -43,6 +43,19 @@ pub(super) struct Route {
     pub endpoint: Arc<Endpoint>,
 }
 
+// === impl Route ===
+
+impl Route {
+    /// Another member of the pool for a request that was let in and made ready for this one: only
+    /// where neither asks for anything of its own.
+    fn stand_in(&self) -> Option<Arc<Endpoint>> {
+        let plain = |it: &Endpoint| it.chain.is_plain() && it.tls.is_none() && !it.rewrites_host;
+        let other = self.pool.pick_another(&self.endpoint)?;
+        (plain(&self.endpoint) && plain(&other) && other.http2 == self.endpoint.http2)
+            .then_some(other)
+    }
+}
+
 // === impl Connection ===
 
 impl Connection {
@@ -238,8 +251,8 @@ impl Connection {
             let taken = self.links.take(&route.endpoint, self.visit).await;
             let (mut link, used) = match taken {
                 Ok(link) => link,
-                Err(code) => match route.pool.pick_another(&route.endpoint) {
-                    Some(other) if attempt == 0 && other.http2 == route.endpoint.http2 => {
+                Err(code) => match route.stand_in() {
+                    Some(other) if attempt == 0 => {
                         route.endpoint = other;
                         continue;
                     }
@@ -247,8 +260,9 @@ impl Connection {
                 },
             };
             // A used connection may have been closed by the upstream while we write.
-            let spare = (repeatable && attempt == 0 && (used || route.endpoint.is_young()))
-                .then(|| copy(&request));
+            let again = repeatable && (used || route.endpoint.is_young());
+            let pooled = bodyless && route.pool.is_shared();
+            let spare = (attempt == 0 && (again || pooled)).then(|| copy(&request));
             let sent = timeout(limit, link.send(request)).await;
             let Ok(sent) = sent else {
                 return Err(page::error(
@@ -270,14 +284,18 @@ impl Connection {
                         continue;
                     }
                     let error = failed.into_error();
-                    let reset = reset_code(&error);
-                    if reset == Some(ErrorCode::ACCEPT_QUEUE_FULL) && !bodyless {
-                        return Err(page::error(
-                            Code::NOTHING_AVAILABLE,
-                            Code::NOTHING_AVAILABLE.text(),
-                        ));
+                    if reset_code(&error) == Some(ErrorCode::ACCEPT_QUEUE_FULL) {
+                        // It has not seen the request.
+                        let Some((spare, other)) = spare.zip(route.stand_in()) else {
+                            let code = Code::NOTHING_AVAILABLE;
+                            return Err(page::error(code, code.text()));
+                        };
+                        request = spare;
+                        route.endpoint = other;
+                        continue;
                     }
-                    if let Some(spare) = spare {
+                    // An answer that cannot be read is one: only silence is asked again.
+                    if let Some(spare) = spare.filter(|_| again && !error.is_parse()) {
                         request = spare;
                         continue;
                     }
