@@ -72,20 +72,46 @@ async fn m40_a_long_text_is_bounded() {
     assert!(closed.debug.len() <= 1024, "{}", closed.debug.len());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn m49_the_end_of_the_transport_wakes_everybody() {
     let mut bench = agent();
+    let stuck = bench.clog().await;
     let mut stream = bench.accepted(2, b"").await;
     let reading = tokio::spawn(async move { stream.read_chunk().await });
+    let (gone, mut writer) = stuck.split();
+    let waiting = tokio::spawn(async move { gone.peer_gone().await });
+    let writing = tokio::spawn(async move {
+        loop {
+            if let Err(error) = writer.write_chunk(Bytes::from_static(b"more")).await {
+                return error;
+            }
+        }
+    });
+    let mut held = Vec::new();
+    while let Ok(stream) = bench.session.try_open(Bytes::from_static(TYPE)) {
+        held.push(stream);
+    }
+    let session = bench.session.clone();
+    let opening = tokio::spawn(async move { session.open(Bytes::from_static(TYPE)).await });
+    let session = bench.session.clone();
+    let closing = tokio::spawn(async move { session.closed().await });
     let mut acceptor = bench.acceptor;
     let accepting = tokio::spawn(async move { acceptor.accept().await.is_none() });
+    tokio::task::yield_now().await;
     drop(bench.wire);
-    assert_eq!(
-        reading.await.unwrap().unwrap_err().kind(),
-        std::io::ErrorKind::ConnectionAborted
-    );
+    for error in [reading.await.unwrap().unwrap_err(), writing.await.unwrap()] {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted);
+    }
+    waiting.await.unwrap();
     assert!(accepting.await.unwrap());
-    assert_eq!(bench.driver.await.unwrap().reason, CloseReason::Eof);
+    assert_eq!(opening.await.unwrap().unwrap_err(), OpenError::Closed);
+    let closed = bench.driver.await.unwrap();
+    assert_eq!(closing.await.unwrap(), closed);
+    // Which of the two is noticed first depends on who is polled first.
+    assert!(matches!(
+        closed.reason,
+        CloseReason::Eof | CloseReason::Transport { .. }
+    ));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use portway_mux::copy::{self, Joint};
 use portway_mux::{ErrorCode, Peer, StreamReset};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::raw::{DATA, FIN, RST, SYN, TYPE, WNDINC, agent, edge, frame};
 
@@ -149,6 +149,28 @@ async fn m22_m23_a_reset_wakes_everybody_whatever_its_code() {
         }
         assert_eq!(bench.session.open_streams(), 0);
     }
+}
+
+#[tokio::test]
+async fn m22_a_reset_closes_the_connection_that_is_joined_to_the_stream() {
+    let mut bench = agent();
+    let stream = bench.accepted(2, b"").await;
+    let (upstream, mut service) = tokio::io::duplex(64);
+    let joint = Joint {
+        half_close: true,
+        idle: None,
+    };
+    let joined = tokio::spawn(copy::join(upstream, stream, joint));
+    bench.send(&frame(RST, 0, 2, &6u32.to_be_bytes())).await;
+    let mut rest = Vec::new();
+    service.read_to_end(&mut rest).await.unwrap();
+    assert!(service.write_all(b"x").await.is_err(), "both ways");
+    let error = joined.await.unwrap().error.unwrap();
+    assert_eq!(
+        StreamReset::code_of(&error),
+        Some(ErrorCode::STREAM_CANCELLED)
+    );
+    assert_eq!(bench.session.open_streams(), 0);
 }
 
 #[tokio::test]
@@ -299,4 +321,5 @@ async fn m41_a_thousand_streams_leave_nothing() {
         assert_eq!(bench.next_but_credit().await, frame(DATA, FIN, id, b""));
     }
     assert_eq!(bench.session.open_streams(), 0);
+    assert!(bench.session.at_rest(), "nothing is left in any list");
 }

@@ -60,6 +60,11 @@ fn a_peer_made_with_the_rust_sdk_is_never_overrun_and_never_stalls() {
 }
 
 #[test]
+fn m44_six_hundred_visitors_at_once_do_not_end_the_session_of_such_a_peer() {
+    paused().block_on(sdk::crowd(900));
+}
+
+#[test]
 fn one_stream_fills_a_long_link() {
     let rate = |peer| paused().block_on(both::rate(Duration::from_millis(100), peer));
     let grown = rate(Peer::PORTWAY);

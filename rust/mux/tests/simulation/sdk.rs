@@ -31,8 +31,25 @@ const MAX_UNACCEPTED: usize = 64;
 
 /// One run. Whatever is wrong panics.
 pub(crate) async fn run(seed: u64) {
-    let mut rng = Rng::new(seed);
+    let mut rng = Rng::new(seed).fork(2);
     let conditions = Conditions::draw(&mut rng);
+    over(conditions, seed, 1 + rng.below(30) as u32).await;
+}
+
+/// So many streams at once.
+pub(crate) async fn crowd(count: u32) {
+    let conditions = Conditions {
+        delay: [Duration::from_millis(20); 2],
+        capacity: 2_000_000,
+        piece: 1_000_000,
+        stall_every: usize::MAX,
+        cut_after: None,
+    };
+    over(conditions, 1, count).await;
+}
+
+async fn over(conditions: Conditions, seed: u64, count: u32) {
+    let mut rng = Rng::new(seed);
     let role = rng.pick(&[Role::Agent, Role::Edge]);
     let config = match role {
         Role::Agent => Config::agent(),
@@ -52,7 +69,6 @@ pub(crate) async fn run(seed: u64) {
     let side = Side::new(seed, session.clone(), &seen);
     let answering = tokio::spawn(side.clone().answer(acceptor));
 
-    let count = 1 + rng.below(30) as u32;
     // Every third stream is opened by the SDK.
     let by_sdk: Vec<u32> = (0..count).filter(|key| key % 3 == 0).collect();
     let sdk = Sdk::new(seed, role, theirs, by_sdk);
