@@ -9,7 +9,7 @@ use portway_edge::{Edge, EdgeConfig, Sockets};
 use tokio::runtime::Builder;
 
 use crate::report::Fatal;
-use crate::{limits, plan, signals, systemd};
+use crate::{limits, memory, plan, signals, systemd};
 
 /// Threads of an agent: more than one core is seldom worth the memory.
 const THREADS: usize = 2;
@@ -37,6 +37,7 @@ pub(crate) fn run(descriptor: i32) -> Result<(), Fatal> {
         .enable_all()
         .build()
         .map_err(|error| Fatal(format!("cannot start: {error}")))?;
+    runtime.spawn(memory::give_back());
     let result = runtime.block_on(agent(plan, open_files));
     // A name that is still being resolved must not hold up the end.
     runtime.shutdown_background();

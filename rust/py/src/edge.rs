@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::report::Fatal;
-use crate::{limits, plan, signals, systemd};
+use crate::{limits, memory, plan, signals, systemd};
 
 /// How long reading the configuration anew may take.
 const RELOAD: Duration = Duration::from_secs(30);
@@ -67,6 +67,7 @@ pub(crate) fn run(descriptor: i32) -> Result<(), Fatal> {
         .enable_all()
         .build()
         .map_err(|error| Fatal(format!("cannot start: {error}")))?;
+    runtime.spawn(memory::give_back());
     let result = runtime.block_on(edge(plan));
     runtime.shutdown_background();
     result

@@ -8,6 +8,7 @@
 mod agent;
 mod edge;
 mod limits;
+mod memory;
 mod plan;
 mod report;
 mod signals;
