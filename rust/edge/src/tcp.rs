@@ -55,10 +55,7 @@ impl TcpPorts {
     pub(crate) fn open(&self, port: u16) -> Result<(), Refusal> {
         let mut open = self.open.lock();
         if let Entry::Vacant(place) = open.entry(port) {
-            let listener = listen::bind(SocketAddr::new(self.address, port))
-                .map_err(|error| taken(port, &error))?;
-            let accepting = tokio::spawn(accept(listener, self.core.clone()));
-            place.insert(AbortOnDropHandle::new(accepting));
+            place.insert(self.listen(port).map_err(|error| taken(port, &error))?);
         }
         Ok(())
     }
@@ -70,9 +67,14 @@ impl TcpPorts {
     pub(crate) fn open_any(&self, range: &RangeInclusive<u16>) -> Result<u16, Refusal> {
         let (first, count) = (*range.start(), range.len());
         let start = usize::from_str_radix(&naming::random_hex(4), 16).unwrap_or(0) % count;
+        // Held throughout, so that two who ask at once are not given the same port.
+        let mut open = self.open.lock();
         for step in 0..count {
             let port = first + ((start + step) % count) as u16;
-            if !self.open.lock().contains_key(&port) && self.open(port).is_ok() {
+            if let Entry::Vacant(place) = open.entry(port)
+                && let Ok(accepting) = self.listen(port)
+            {
+                place.insert(accepting);
                 return Ok(port);
             }
         }
@@ -83,6 +85,12 @@ impl TcpPorts {
                 range.end()
             ),
         ))
+    }
+
+    fn listen(&self, port: u16) -> io::Result<AbortOnDropHandle<()>> {
+        let listener = listen::bind(SocketAddr::new(self.address, port))?;
+        let accepting = tokio::spawn(accept(listener, self.core.clone()));
+        Ok(AbortOnDropHandle::new(accepting))
     }
 
     pub(crate) fn close(&self, port: u16) {
