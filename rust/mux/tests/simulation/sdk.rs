@@ -33,7 +33,7 @@ const MAX_UNACCEPTED: usize = 64;
 pub(crate) async fn run(seed: u64) {
     let mut rng = Rng::new(seed).fork(2);
     let conditions = Conditions::draw(&mut rng);
-    over(conditions, seed, 1 + rng.below(30) as u32).await;
+    over(conditions, seed, 1 + rng.below(30) as u32, 300).await;
 }
 
 /// So many streams at once.
@@ -45,10 +45,11 @@ pub(crate) async fn crowd(count: u32) {
         stall_every: usize::MAX,
         cut_after: None,
     };
-    over(conditions, 1, count).await;
+    over(conditions, 1, count, 0).await;
 }
 
-async fn over(conditions: Conditions, seed: u64, count: u32) {
+/// The streams are opened within so many milliseconds.
+async fn over(conditions: Conditions, seed: u64, count: u32, within: usize) {
     let mut rng = Rng::new(seed);
     let role = rng.pick(&[Role::Agent, Role::Edge]);
     let config = match role {
@@ -77,7 +78,7 @@ async fn over(conditions: Conditions, seed: u64, count: u32) {
     let mut opening = JoinSet::new();
     for key in (0..count).filter(|key| key % 3 != 0) {
         let side = side.clone();
-        let after = Duration::from_micros(rng.below(300_000) as u64);
+        let after = Duration::from_micros(rng.below(within * 1000) as u64);
         opening.spawn(async move {
             sleep(after).await;
             side.open(key).await;
