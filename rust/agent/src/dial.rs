@@ -75,6 +75,8 @@ async fn connect(
         let text = source.to_string();
         let hint = if text.contains("UnknownIssuer") {
             " (its certificate is signed by a CA that is not trusted here: set connect_cas, or join the edge with `config join`)"
+        } else if text.contains("InvalidContentType") {
+            " (what listens there speaks no TLS: is it the address for agents?)"
         } else if text.contains("NotValidYet") {
             " (is the clock of this machine right?)"
         } else {
@@ -105,7 +107,12 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
         host: host.to_owned(),
         reason,
     };
-    let found = timeout(RESOLVE, lookup_host((host, port))).await;
+    // Not every resolver knows that these are this machine (RFC 6761 §6.3).
+    let asked = match host.strip_suffix(".localhost") {
+        Some(_) => "localhost",
+        None => host,
+    };
+    let found = timeout(RESOLVE, lookup_host((asked, port))).await;
     let found = found.map_err(|_| fail("no answer in time".into()))?;
     let addresses: Vec<_> = found.map_err(|error| fail(error.to_string()))?.collect();
     let Some(first) = addresses.first() else {

@@ -62,9 +62,9 @@ pub(crate) async fn serve(core: Arc<Core>, visitor: Visitor, mut io: TcpStream) 
     let config = strict.as_ref().and_then(|endpoint| endpoint.tls.clone());
     let config = config.unwrap_or_else(|| core.https());
     if let Some(tls) = handshake(&core, &visitor, config, io).await {
-        let name = Some(name);
         let settled = Handshake {
-            name,
+            name: Some(name),
+            h2: is_h2(&tls),
             verified: strict,
         };
         serve::http(core, &visitor, Door::Https, tls, settled).await;
@@ -76,7 +76,11 @@ pub(crate) async fn serve(core: Arc<Core>, visitor: Visitor, mut io: TcpStream) 
 async fn nameless(core: Arc<Core>, visitor: Visitor, io: Rewound<TcpStream>) {
     if !core.config.load().shares_port() {
         if let Some(tls) = handshake(&core, &visitor, core.https(), io).await {
-            serve::http(core, &visitor, Door::Https, tls, Handshake::default()).await;
+            let settled = Handshake {
+                h2: is_h2(&tls),
+                ..Handshake::default()
+            };
+            serve::http(core, &visitor, Door::Https, tls, settled).await;
         }
         return;
     }
@@ -181,6 +185,10 @@ async fn handshake<T: AsyncRead + AsyncWrite + Unpin>(
             None
         }
     }
+}
+
+fn is_h2<T>(tls: &tokio_rustls::server::TlsStream<T>) -> bool {
+    tls.get_ref().1.alpn_protocol() == Some(b"h2")
 }
 
 async fn find(core: &Core, scheme: Scheme, name: &str) -> Option<Arc<Endpoint>> {

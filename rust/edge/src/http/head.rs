@@ -53,7 +53,9 @@ pub(super) fn target(head: &Parts) -> Result<Target, &'static str> {
         }
     };
     let parsed: Authority = shown.parse().map_err(|_| "The Host is not valid.")?;
-    if shown.contains('@') {
+    let port = shown.strip_prefix(parsed.host()).unwrap_or("@");
+    let no_port = |port: &str| !port.bytes().all(|digit| digit.is_ascii_digit());
+    if shown.contains('@') || !port.is_empty() && port.strip_prefix(':').is_none_or(no_port) {
         return Err("The Host is not valid.");
     }
     let host = parsed.host().trim_end_matches('.').to_ascii_lowercase();
@@ -135,6 +137,8 @@ mod tests {
             ("/", vec![("host", "a b")]),
             ("/", vec![("host", "user@a")]),
             ("/", vec![("host", "a/b")]),
+            ("/", vec![("host", "a:http")]),
+            ("/", vec![("host", "a:+80")]),
             ("http://a.test/", vec![("host", "b.test")]),
             ("*", vec![("host", "a")]),
             (

@@ -23,6 +23,10 @@ use crate::endpoint::{Endpoint, NOTHING, Visit};
 
 /// Connections that one visitor's connection keeps; more at a time are opened for it all the same.
 const KEPT: usize = 16;
+/// Credit of HTTP/2 towards upstreams, in bytes. The second also bounds how many small messages may
+/// wait for a slow visitor; windows that grow by themselves begin with too few.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
 /// How long the last response may take to be finished with before a new connection is opened.
 const SETTLE: Duration = Duration::from_millis(250);
 
@@ -96,7 +100,9 @@ impl Link {
         let gone = |_| Code::AGENT_UNREACHABLE;
         if endpoint.http2 {
             let mut builder = http2::Builder::new(TokioExecutor::new());
-            builder.adaptive_window(true);
+            builder
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW);
             let (sender, driver) = builder.handshake(io).await.map_err(gone)?;
             tokio::spawn(driver);
             return Ok(Self::Http2(sender));

@@ -2,6 +2,7 @@
 //! that was not parsed is ever passed on, so two parsers cannot read one request in two ways.
 //!
 //! - [`serve`]: one visitor's connection.
+//! - [`sieve`]: what hyper would settle instead of refusing.
 //! - [`head`]: what a request must be before anything else is asked.
 //! - [`proxy`]: the way of one request through policy, agent and back.
 //! - [`link`]: HTTP connections inside streams to agents, kept for the next request.
@@ -20,5 +21,6 @@ mod page;
 mod proxy;
 mod pulse;
 pub(crate) mod serve;
+mod sieve;
 mod upgrade;
 mod websocket;

@@ -68,13 +68,21 @@ impl Connection {
         let (head, body) = request.into_parts();
         // What decides on the form of an error page; the head itself goes to the upstream.
         let forms = page_headers(&head);
+        // The rest of a connection is not trusted when a head in it could be read in two ways.
+        let one_by_one = head.version <= Version::HTTP_11;
         let response = match self.respond(head, body).await {
             Ok(response) => response,
             Err(answer) => {
                 if let Some(code) = answer.code {
                     self.core.metrics.failed(code);
                 }
-                page::response(&answer, &forms)
+                let mut response = page::response(&answer, &forms);
+                if one_by_one && answer.status == 400 && answer.code.is_none() {
+                    response
+                        .headers_mut()
+                        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                response
             }
         };
         self.pulse.beat();
@@ -121,6 +129,11 @@ impl Connection {
         }
         let wants_upgrade =
             head.version == Version::HTTP_11 && fields::wants_upgrade(&head.headers);
+        if wants_upgrade && !upload.is_empty() {
+            return Err(page::bad_request(
+                "A request that asks for another protocol cannot have a body.",
+            ));
+        }
         let wants_gzip = chain.compression() && accepts_gzip(&head);
         let is_head = head.method == Method::HEAD;
         let protocol = head.headers.get(header::UPGRADE).cloned();

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::sieve::Sieve;
 use crate::config::Limits;
 use crate::metrics::Turned;
 
@@ -30,11 +31,12 @@ pub(super) struct Pulse {
     upgraded: AtomicBool,
 }
 
-/// A visitor's connection that beats with what is written.
+/// A visitor's connection that beats with what is written, and whose requests are sieved.
 #[derive(Debug)]
 pub(super) struct Watched<T> {
     io: T,
     pulse: Arc<Pulse>,
+    sieve: Sieve,
     farewell: Option<Pin<Box<Sleep>>>,
     discarded: usize,
 }
@@ -90,10 +92,11 @@ impl Pulse {
 // === impl Watched ===
 
 impl<T> Watched<T> {
-    pub(super) fn new(io: T, pulse: Arc<Pulse>) -> Self {
+    pub(super) fn new(io: T, pulse: Arc<Pulse>, sieve: Sieve) -> Self {
         Self {
             io,
             pulse,
+            sieve,
             farewell: None,
             discarded: 0,
         }
@@ -112,7 +115,17 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        if let Some(end) = self.sieve.end() {
+            buf.put_slice(&end[..end.len().min(buf.remaining())]);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        if self.pulse.upgraded.load(Ordering::Relaxed) {
+            self.sieve.off();
+        }
+        self.sieve.look(&mut buf.filled_mut()[before..]);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -210,7 +223,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_last_answer_is_read_before_the_end() {
         let (here, mut there) = tokio::io::duplex(1 << 20);
-        let mut watched = Watched::new(here, Arc::default());
+        let mut watched = Watched::new(here, Arc::default(), Sieve::new(0));
         there.write_all(&vec![7; 100_000]).await.unwrap();
         watched.write_all(b"bad request").await.unwrap();
         let (mut seen, begin) = (Vec::new(), Instant::now());

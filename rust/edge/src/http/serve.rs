@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use super::link::Links;
 use super::proxy::Connection;
 use super::pulse::{Pulse, Watched};
+use super::sieve::Sieve;
 use crate::config::Limits;
 use crate::core::{Core, Stage};
 use crate::endpoint::{Endpoint, Visit};
@@ -36,6 +37,8 @@ pub(crate) async fn plain(core: Arc<Core>, visitor: Visitor, io: TcpStream) {
 pub(crate) struct Handshake {
     /// The name asked for, lower case.
     pub name: Option<String>,
+    /// HTTP/2 was agreed on, and nothing else is spoken.
+    pub h2: bool,
     /// The endpoint whose client certificate check was passed.
     pub verified: Option<Arc<Endpoint>>,
 }
@@ -52,6 +55,7 @@ pub(crate) async fn http<T>(
 {
     let limits = core.config.load().limits.clone();
     let pulse = Arc::new(Pulse::default());
+    let h2 = handshake.h2;
     let connection = Arc::new(Connection {
         core: core.clone(),
         visit: Visit {
@@ -70,30 +74,76 @@ pub(crate) async fn http<T>(
     });
     let service = service_fn(move |request| connection.clone().handle(request));
     let builder = builder(&limits);
-    let io = Watched::new(io, pulse.clone());
-    let serving = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
-    tokio::pin!(serving);
+    let io = TokioIo::new(Watched::new(
+        io,
+        pulse.clone(),
+        Sieve::new(limits.header_bytes),
+    ));
     let silence = pulse.silence(&limits);
-    tokio::pin!(silence);
+    let served = if h2 {
+        let builder = builder.http2_only();
+        let serving = builder.serve_connection(io, service);
+        until_over(&core, serving, auto::Connection::graceful_shutdown, silence).await
+    } else {
+        let serving = builder.serve_connection_with_upgrades(io, service);
+        let shut_down = auto::UpgradeableConnection::graceful_shutdown;
+        until_over(&core, serving, shut_down, silence).await
+    };
+    let why = match &served {
+        Ok(()) => None,
+        Err(Over::Silent(why)) => Some(*why),
+        Err(Over::Failed(error)) => error.downcast_ref().and_then(|error| fault(error, &pulse)),
+    };
+    if let Some(why) = why {
+        core.metrics.turned(door, why);
+    }
+}
+
+/// Why a connection is over before its time.
+enum Over {
+    Silent(Turned),
+    Failed(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Serves until nothing is left to serve, or nothing moves any more.
+async fn until_over<F>(
+    core: &Core,
+    serving: F,
+    shut_down: fn(std::pin::Pin<&mut F>),
+    silence: impl Future<Output = Turned>,
+) -> Result<(), Over>
+where
+    F: Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>>,
+{
+    tokio::pin!(serving, silence);
     let mut draining = false;
-    let served = loop {
+    loop {
         tokio::select! {
-            served = serving.as_mut() => break served,
-            why = silence.as_mut() => return core.metrics.turned(door, why),
+            served = serving.as_mut() => return served.map_err(Over::Failed),
+            why = silence.as_mut() => return Err(Over::Silent(why)),
             () = core.reached(Stage::Draining), if !draining => {
-                serving.as_mut().graceful_shutdown();
+                shut_down(serving.as_mut());
                 draining = true;
             }
         }
-    };
-    if let Err(error) = served {
-        let why = match error.downcast_ref::<hyper::Error>() {
-            Some(error) if error.is_timeout() => pulse.timed_out(),
-            Some(error) if error.is_parse_too_large() => Turned::Oversized,
-            Some(error) if error.is_parse() => Turned::Garbage,
-            _ => return,
-        };
-        core.metrics.turned(door, why);
+    }
+}
+
+/// What the visitor did wrong; nothing for connections that just broke.
+fn fault(error: &hyper::Error, pulse: &Pulse) -> Option<Turned> {
+    let broke = error.is_incomplete_message()
+        || error.is_canceled()
+        || error.is_closed()
+        || error.is_shutdown()
+        || error.is_user()
+        || std::error::Error::source(error)
+            .is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
+    if error.is_timeout() {
+        Some(pulse.timed_out())
+    } else if error.is_parse_too_large() {
+        Some(Turned::Oversized)
+    } else {
+        (!broke).then_some(Turned::Garbage)
     }
 }
 
