@@ -301,6 +301,15 @@ def test_r77_row29_unbind_is_idempotent(edge: Edge, agent: ScriptedAgent) -> Non
     assert agent.bind("http", {"URL": bound.url}).url == bound.url, "the name is free again"
 
 
+def test_r77_a_tcp_port_is_free_as_soon_as_the_unbind_is_answered(edge: Edge, agent: ScriptedAgent) -> None:
+    bound = agent.bind("tcp")
+    for _ in range(50):
+        agent.unbind(bound.id)
+        with pytest.raises(ConnectionRefusedError):
+            edge.connect(("127.0.0.1", urlsplit(bound.url).port or 0))
+        assert agent.bind_again(bound).url == bound.url
+
+
 def test_an_agent_cannot_unbind_what_another_has_bound(edge: Edge, agent: ScriptedAgent) -> None:
     bound = agent.bind("http")
     agent.serve_http()

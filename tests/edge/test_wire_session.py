@@ -10,7 +10,24 @@ from pathlib import Path
 import pytest
 
 from harness.edge import Edge
-from harness.muxado import AUTH, BIND, GOAWAY, RST, UNBIND, WINDOW, WNDINC, Frame, credit, data, goaway, rst
+from harness.muxado import (
+    AUTH,
+    BIND,
+    DATA,
+    FIN,
+    GOAWAY,
+    HEARTBEAT,
+    RST,
+    SYN,
+    UNBIND,
+    WINDOW,
+    WNDINC,
+    Frame,
+    credit,
+    data,
+    goaway,
+    rst,
+)
 from harness.process import until
 from harness.scripted import GO_HTTP, ScriptedAgent, bind, rules
 from harness.visitor import Visitor
@@ -214,3 +231,28 @@ def test_m49_a_connection_that_is_cut_ends_everything_on_it(edge: Edge) -> None:
 def test_m41_a_thousand_streams_come_and_go(agent: ScriptedAgent) -> None:
     for _ in range(1000):
         assert lives(agent)
+
+
+def test_row22_row23_row24_nothing_that_kills_an_sdk_is_sent_whatever_happens(
+    new_edge: NewEdge, tmp_path: Path
+) -> None:
+    """Every scripted agent judges all frames it gets (`Peer._judge`); here many kinds of them come in one session."""
+    edge = new_edge(*rules(tmp_path, "limits: {heartbeat_interval: 250ms}\n"))
+    with ScriptedAgent.logged_in(edge) as agent:
+        urls = {proto: agent.bind(proto).url for proto in ("http", "https", "tcp", "tls")}
+        agent.serve_http()
+        for proto in ("http", "https"):
+            with Visitor(edge, urls[proto]) as visitor:
+                assert visitor.ask("POST", body=b"x" * 300_000).status == 200
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", int(urls["tcp"].rsplit(":", 1)[1])), 20) as visitor:
+                visitor.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert visitor.recv(1)
+        agent.send(data(999, b"late"), credit(997, 1))
+        agent.call(99, "")
+        agent.wait(
+            "the edge's own heartbeat", lambda: any(stream.kind == HEARTBEAT for stream in agent.streams.values())
+        )
+        assert agent.complaints == []
+        kinds = {(frame.kind, frame.flags) for frame in agent.frames}
+        assert kinds == {(DATA, 0), (DATA, SYN), (DATA, FIN), (RST, 0), (WNDINC, 0)}

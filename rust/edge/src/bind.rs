@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use portway_policy::Chain;
 use portway_wire::bind::{BindRequest, BindResponse, LabeledRequest, PatchRequest};
+use portway_wire::commands::Command;
 use portway_wire::{Code, EndpointUrl, Malformed, Refusal, Scheme, Secret};
 use rustls::ServerConfig;
 use rustls::sign::SingleCertAndKey;
 
 use crate::certs;
+use crate::command;
 use crate::control::{BindAsk, LabelsAsk};
 use crate::core::{Core, Stage};
-use crate::endpoint::{Endpoint, State};
+use crate::endpoint::{Asked, Endpoint, State};
 use crate::naming::{self, Assigned, random_hex};
 use crate::session::{self, AgentSession};
 
@@ -94,6 +96,7 @@ pub(crate) async fn bind(
     let endpoint = Arc::new(Endpoint {
         id: id.clone(),
         proto: request.proto.clone(),
+        asked: if random { Asked::Random } else { Asked::Name },
         edge_type: "0",
         chain: compiled.chain,
         proxy_proto: compiled.proxy_proto,
@@ -171,6 +174,7 @@ pub(crate) async fn bind_labeled(
     let endpoint = Arc::new(Endpoint {
         id: id.clone(),
         proto: proto.as_str().to_owned(),
+        asked: Asked::Labels(request.labels.clone()),
         edge_type: match proto {
             Scheme::Tcp => "1",
             Scheme::Tls => "2",
@@ -204,6 +208,48 @@ pub(crate) fn unbind(core: &Core, agent: &AgentSession, id: &str) {
             tracing::info!(obj = "bind", id = endpoint.id, url = %endpoint.url, account = agent.account.name, "endpoint ended");
         }
     }
+}
+
+/// Ends what the rules of a changed configuration no longer let their agents serve.
+pub(crate) async fn review(core: Arc<Core>) {
+    for agent in core.sessions.all() {
+        for endpoint in agent.endpoints() {
+            let account = &agent.account;
+            let allowed = match &endpoint.asked {
+                Asked::Labels(labels) => {
+                    core.control
+                        .bind_labels(LabelsAsk { account, labels })
+                        .await
+                }
+                asked => {
+                    let ask = BindAsk {
+                        account,
+                        url: &endpoint.url,
+                        random: matches!(asked, Asked::Random),
+                    };
+                    core.control.bind(ask).await
+                }
+            };
+            if let Err(refusal) = allowed {
+                stop(&core, &agent, &endpoint, refusal);
+            }
+        }
+    }
+}
+
+/// Ends an endpoint and tells its agent. That it is not routed is what counts: some agents keep it.
+fn stop(core: &Core, agent: &AgentSession, endpoint: &Endpoint, refusal: Refusal) {
+    if agent.remove(&endpoint.id).is_none() {
+        return;
+    }
+    session::release(endpoint, &core.registry, &core.tcp);
+    tracing::info!(obj = "bind", id = endpoint.id, url = %endpoint.url, account = agent.account.name, err = %refusal.code, "endpoint stopped");
+    let command = Command::StopTunnel {
+        id: endpoint.id.clone(),
+        message: refusal.message,
+        code: Some(refusal.code.to_string()),
+    };
+    tokio::spawn(command::tell(agent.mux.clone(), command));
 }
 
 /// Changes of a live endpoint. Names and descriptions are the agent's own affair here.

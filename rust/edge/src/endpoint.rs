@@ -1,5 +1,6 @@
 //! One bound endpoint, and the way from a visitor into its agent (wire-protocol §5).
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -34,6 +35,8 @@ pub(crate) struct Endpoint {
     pub url: EndpointUrl,
     /// As the agent spelled it in its bind.
     pub proto: String,
+    /// How it came to its URL; the rules are asked again when they change.
+    pub asked: Asked,
     /// What edge type the agent is told; `"0"` but for labelled binds.
     pub edge_type: &'static str,
     pub chain: Chain,
@@ -58,6 +61,16 @@ pub(crate) struct Endpoint {
     pub state: State,
     pub bound: Instant,
     pub visits: AtomicU64,
+}
+
+/// What a bind asked for.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// This very URL.
+    Name,
+    /// Any name or port.
+    Random,
+    Labels(BTreeMap<String, String>),
 }
 
 /// Whether visitors may come.
@@ -217,6 +230,7 @@ pub(crate) mod tests {
             id: "id".into(),
             url: EndpointUrl::parse(url).unwrap(),
             proto: "https".into(),
+            asked: Asked::Name,
             edge_type: "0",
             chain: Chain::default(),
             proxy_proto: 0,

@@ -11,6 +11,7 @@ mod api;
 mod bind;
 mod ca;
 mod certs;
+mod command;
 pub mod config;
 pub mod control;
 mod core;
@@ -291,7 +292,8 @@ impl Edge {
     }
 
     /// Takes up tokens, reservations, certificates and limits of a new configuration. No
-    /// connection ends, but those of agents whose credential is gone.
+    /// connection ends, but those of agents whose credential is gone; endpoints that the new rules
+    /// do not allow get no more visitors.
     ///
     /// # Errors
     /// [`StartError::Token`] where the edge's own token cannot be read.
@@ -360,6 +362,7 @@ impl Edge {
                 );
             }
         }
+        tokio::spawn(bind::review(self.core.clone()));
         Ok(report)
     }
 

@@ -69,6 +69,10 @@ impl AgentSession {
         self.endpoints.lock().len()
     }
 
+    pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.endpoints.lock().values().cloned().collect()
+    }
+
     pub(crate) fn endpoint(&self, id: &str) -> Option<Arc<Endpoint>> {
         self.endpoints.lock().get(id).cloned()
     }

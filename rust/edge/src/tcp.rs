@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, ReentrantMutex, ReentrantMutexGuard};
 use portway_mux::copy::{Joint, join};
 use portway_wire::{Code, Refusal};
+use socket2::{SockRef, Socket};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -25,9 +26,27 @@ use crate::registry::Pick;
 pub(crate) struct TcpPorts {
     address: IpAddr,
     core: Weak<Core>,
-    open: Mutex<HashMap<u16, AbortOnDropHandle<()>>>,
+    open: Mutex<HashMap<u16, Open>>,
     /// Held while a port is opened and claimed, or released and closed: both or neither.
     turn: ReentrantMutex<()>,
+}
+
+/// A port that is listened on. Dropped, it is free at once: an agent that comes back wants it again.
+#[derive(Debug)]
+struct Open {
+    accepting: AbortOnDropHandle<()>,
+    /// The listener of that task, which ends a moment later.
+    socket: Option<Socket>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        if let Some(socket) = &self.socket {
+            // Where listeners cannot be shut down, as outside Linux, it is that moment later.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 // === impl TcpPorts ===
@@ -87,10 +106,14 @@ impl TcpPorts {
         ))
     }
 
-    fn listen(&self, port: u16) -> io::Result<AbortOnDropHandle<()>> {
+    fn listen(&self, port: u16) -> io::Result<Open> {
         let listener = listen::bind(SocketAddr::new(self.address, port))?;
+        let socket = SockRef::from(&listener).try_clone().ok();
         let accepting = tokio::spawn(accept(listener, self.core.clone()));
-        Ok(AbortOnDropHandle::new(accepting))
+        Ok(Open {
+            accepting: AbortOnDropHandle::new(accepting),
+            socket,
+        })
     }
 
     pub(crate) fn close(&self, port: u16) {
