@@ -153,7 +153,7 @@ class Settings:
                 "color": not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb",
                 "background": agent.get("console_ui_color", "black"),
             },
-            "announce": not shows and "log" not in agent,
+            "announce": not shows and log["target"] == "false" and "log" not in agent,
             "remote_management": agent.get("remote_management", True),
             "records": self.records,
             "endpoints": plan.endpoints(entries),

@@ -177,6 +177,22 @@ def tls(given: Given, upstream: Upstream) -> Launch:
     return run("tls", given, upstream)
 
 
-http_command = partial(command, http, flags_of("http"))
-tcp_command = partial(command, tcp, flags_of("tcp"))
-tls_command = partial(command, tls, flags_of("tls"))
+HTTP_EXAMPLES = """\
+  portway http 8080                                the service on port 8080
+  portway http 192.168.1.2:80                      one of another machine
+  portway http https://localhost:8443              one that speaks TLS
+  portway http file:///srv/site                    a folder
+  portway http 8080 --url shop.example.com         under a name
+"""
+TCP_EXAMPLES = """\
+  portway tcp 22                                   the service on port 22
+  portway tcp 5432 --url tcp://example.com:20001   under a port of the edge
+"""
+TLS_EXAMPLES = """\
+  portway tls 443 --url shop.example.com                           TLS ends at the service
+  portway tls 80 --url shop.example.com --crt c.pem --key k.pem    TLS ends in this agent
+"""
+
+http_command = partial(command, http, flags_of("http"), HTTP_EXAMPLES)
+tcp_command = partial(command, tcp, flags_of("tcp"), TCP_EXAMPLES)
+tls_command = partial(command, tls, flags_of("tls"), TLS_EXAMPLES)

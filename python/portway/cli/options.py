@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from portway.cli.commands import HELP_FLAGS
 from portway.cli.report import CommandError, nearest
@@ -92,10 +93,17 @@ def headers(values: Iterable[str]) -> list[str]:
     return [part for value in values for part in re.split(r",(?=\s*[!#$%&'*+.^_`|~0-9A-Za-z-]+:)", value)]
 
 
-def command(run: Callable[..., Any], flags: Sequence[Flag] = ()) -> typer.Typer:
+class Command(TyperCommand):
+    """Without the braces that typer puts around what must be given."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+
+def command(run: Callable[..., Any], flags: Sequence[Flag] = (), examples: str = "") -> typer.Typer:
     """A typer command of `run`: its own annotated parameters, the flags of the table, and those of every command.
 
-    `run` gets the latter two as its first argument, a `Given`.
+    `run` gets the latter two as its first argument, a `Given`. `examples` are lines below the help.
     """
     table = [*flags, *(flag for flag in GLOBALS if flag.name not in {other.name for other in flags})]
     hints = get_type_hints(run, include_extras=True)
@@ -114,7 +122,13 @@ def command(run: Callable[..., Any], flags: Sequence[Flag] = ()) -> typer.Typer:
 
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     settings = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-    app.command(name=run.__name__.replace("_", "-"), options_metavar="[FLAGS]", context_settings=settings)(call)
+    app.command(
+        name=run.__name__.replace("_", "-"),
+        cls=Command,
+        options_metavar="[FLAGS]",
+        context_settings=settings,
+        epilog=f"\b\nExamples:\n{examples}" if examples else None,  # \b: lines stay lines
+    )(call)
     return app
 
 

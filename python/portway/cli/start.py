@@ -15,9 +15,13 @@ FLAGS = (Flag("region", "text", instead="the region is chosen automatically"),)
 
 def start(
     given: Given,
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Endpoints or tunnels to start")] = None,
-    start_all: Annotated[bool, typer.Option("--all/--no-all", help="All of the file")] = False,
-    start_none: Annotated[bool, typer.Option("--none/--no-none", help="None yet: just the session")] = False,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Endpoints or tunnels to start")
+    ] = None,
+    start_all: Annotated[bool, typer.Option("--all/--no-all", help="All of the file", show_default=False)] = False,
+    start_none: Annotated[
+        bool, typer.Option("--none/--no-none", help="None yet: just the session", show_default=False)
+    ] = False,
 ) -> Launch:
     """Start endpoints of the configuration file."""
     from portway.cli.agent import Settings

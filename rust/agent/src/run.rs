@@ -163,7 +163,7 @@ impl Life<'_> {
                         }
                         End::Fatal(text) => {
                             live.close().await;
-                            return self.failed(&text);
+                            return self.failed(&text, true);
                         }
                         End::Lost(cause) => {
                             tracing::error!(
@@ -198,7 +198,8 @@ impl Life<'_> {
                     }
                     let reaction = reaction(&error, first);
                     if reaction == Reaction::Fatal {
-                        return self.failed(&text);
+                        let logged_in = matches!(error, SessionError::Bind { .. });
+                        return self.failed(&text, logged_in);
                     }
                     self.agent.board.reconnecting(&text);
                     self.hooks.offline(&text);
@@ -291,7 +292,7 @@ impl Life<'_> {
         tracing::info!(obj = "controller", "all component stopped");
     }
 
-    fn failed(&self, text: &str) -> Result<(), AgentError> {
+    fn failed(&self, text: &str, logged_in: bool) -> Result<(), AgentError> {
         self.hooks.stopping();
         tracing::error!(obj = "tunnels.session", err = text, "session closing");
         tracing::info!(
@@ -299,7 +300,9 @@ impl Life<'_> {
             err = "reconnecting session closed",
             "accept failed"
         );
-        tracing::info!(obj = "tunnels.session", "no more state changes");
+        if logged_in {
+            tracing::info!(obj = "tunnels.session", "no more state changes");
+        }
         tracing::info!(obj = "app", from = "app", "received stop request");
         tracing::error!(obj = "app", err = text, "terminating with error");
         tracing::error!(crit = true, err = text, "command failed");
