@@ -101,6 +101,9 @@ impl fmt::Display for Code {
     }
 }
 
+/// What codes begin with, where agents look for them.
+const MARK: &str = "ERR_NGROK_";
+
 /// An error as it goes over the wire: human text, and a code on a line of its own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}\r\n\r\n{code}\r\n")]
@@ -114,10 +117,11 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
+        let mut message = message.into();
+        if message.contains(MARK) {
+            message = message.replace(MARK, "error ");
         }
+        Self { code, message }
     }
 
     /// The refusal in the words of the table.
@@ -128,7 +132,6 @@ impl Refusal {
     /// Reads an `Error` as the SDKs do: the first code in it, and the lines that hold none. A
     /// text without a code is code 0.
     pub fn parse(text: &str) -> Self {
-        const MARK: &str = "ERR_NGROK_";
         let number = |line: &str| {
             let digits = &line[line.find(MARK)? + MARK.len()..];
             let end = digits

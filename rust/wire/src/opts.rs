@@ -295,19 +295,27 @@ impl Opts {
                 opts.insert((*key).to_owned(), default.clone());
             }
         }
-        let mut assign = |key: &str, value: String| {
+        let spellings = |key: &'static str| {
+            let names = self.0.keys();
+            names.filter(move |name| name.eq_ignore_ascii_case(key))
+        };
+        for name in spellings("URL") {
+            opts.insert(name.clone(), Value::String(url.to_string()));
+        }
+        for name in spellings("Domain").filter(|_| url.scheme != Scheme::Tcp) {
+            opts.insert(name.clone(), Value::String(url.host.clone()));
+        }
+        // In the spelling of the agent, and in that of strict ones.
+        let mut assign = |key: &'static str, value: String| {
+            for name in spellings(key) {
+                opts.insert(name.clone(), Value::String(value.clone()));
+            }
             opts.insert(key.to_owned(), Value::String(value));
         };
-        if self.0.contains_key("URL") {
-            assign("URL", url.to_string());
-        }
         if url.scheme == Scheme::Tcp {
             assign("Addr", url.authority());
         } else {
             assign("Hostname", url.host.clone());
-            if self.0.contains_key("Domain") {
-                assign("Domain", url.host.clone());
-            }
             // The hostname says it all now, and names are given once only.
             assign("Subdomain", String::new());
         }

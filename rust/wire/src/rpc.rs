@@ -70,7 +70,7 @@ impl Reader {
             }
             _ => {}
         }
-        let begun = self.depth > 0 || byte.is_ascii_whitespace();
+        let begun = self.depth > 0 || matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
         if begun {
             Ok(false)
         } else {
