@@ -35,7 +35,8 @@ pub(super) struct Data(BodyDataStream<Incoming>);
 
 /// A request body.
 pub(super) enum Upload {
-    Visitor(Incoming, Idle, Arc<Pulse>),
+    /// With the pulses of its connection and of itself.
+    Visitor(Incoming, Idle, [Arc<Pulse>; 2]),
     Whole(Full<Bytes>),
 }
 
@@ -135,11 +136,19 @@ impl futures_util::Stream for Data {
 
 impl Upload {
     pub(super) fn visitor(body: Incoming, limit: Duration, pulse: Arc<Pulse>) -> Self {
-        Self::Visitor(body, Idle { limit, timer: None }, pulse)
+        Self::Visitor(body, Idle { limit, timer: None }, [pulse, Arc::default()])
     }
 
     pub(super) fn whole(bytes: Bytes) -> Self {
         Self::Whole(Full::new(bytes))
+    }
+
+    /// Beats with what is uploaded; nothing where all of it is here.
+    pub(super) fn pulse(&self) -> Option<Arc<Pulse>> {
+        match self {
+            Self::Visitor(_, _, [_, own]) if !self.is_empty() => Some(own.clone()),
+            _ => None,
+        }
     }
 
     /// Whether there is nothing to upload.
@@ -163,9 +172,9 @@ impl http_body::Body for Upload {
             Self::Whole(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map_err(|never| match never {}),
-            Self::Visitor(body, idle, pulse) => match Pin::new(body).poll_frame(cx) {
+            Self::Visitor(body, idle, pulses) => match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(frame) => {
-                    pulse.beat();
+                    pulses.iter().for_each(|pulse| pulse.beat());
                     idle.timer = None;
                     Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
                 }

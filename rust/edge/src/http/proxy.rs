@@ -257,6 +257,7 @@ impl Connection {
         upload: Upload,
         limit: std::time::Duration,
     ) -> Result<Response<Incoming>, Answer> {
+        let uploading = upload.pulse();
         let bodyless = upload.is_empty();
         let repeatable = bodyless && head.method.is_idempotent();
         let mut request = prepare(head, upload, &route.endpoint);
@@ -276,8 +277,12 @@ impl Connection {
             let again = repeatable && (used || route.endpoint.is_young());
             let pooled = bodyless && route.pool.is_shared();
             let spare = (attempt == 0 && (again || pooled)).then(|| copy(&request));
-            let sent = timeout(limit, link.send(request)).await;
-            let Ok(sent) = sent else {
+            // A body takes as long as it takes.
+            let sent = match &uploading {
+                Some(pulse) => pulse.outlasts(limit, link.send(request)).await,
+                None => timeout(limit, link.send(request)).await.ok(),
+            };
+            let Some(sent) = sent else {
                 return Err(page::error(
                     Code::UPSTREAM_TIMEOUT,
                     format!(

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::sieve::Sieve;
 use crate::config::Limits;
@@ -67,6 +67,24 @@ impl Pulse {
     /// From now on the connection carries plain bytes, and its ends are not ours to make.
     pub(super) fn upgraded(&self) {
         self.upgraded.store(true, Ordering::Relaxed);
+    }
+
+    /// What this resolves to, unless nothing has beaten for about as long as the limit. It is looked
+    /// at a bit late, for whoever stopped the beating is to be told first.
+    pub(super) async fn outlasts<F: Future>(
+        &self,
+        limit: Duration,
+        waited_for: F,
+    ) -> Option<F::Output> {
+        tokio::pin!(waited_for);
+        loop {
+            let before = self.beats.load(Ordering::Relaxed);
+            match timeout(limit * 9 / 8, waited_for.as_mut()).await {
+                Ok(output) => return Some(output),
+                Err(_) if before == self.beats.load(Ordering::Relaxed) => return None,
+                Err(_) => {}
+            }
+        }
     }
 
     /// Resolves when no request has come in time, or nothing has moved for too long.
@@ -218,6 +236,22 @@ mod tests {
         }
         let after = begin.elapsed().as_secs() - 450;
         assert!((80..=150).contains(&after), "{after} s after the last beat");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_moves_is_waited_for_and_who_does_not_is_not() {
+        let (pulse, limit) = (Pulse::default(), Duration::from_secs(80));
+        let uploading = async {
+            for _ in 0..10 {
+                sleep(Duration::from_secs(79)).await;
+                pulse.beat();
+            }
+        };
+        assert_eq!(pulse.outlasts(limit, uploading).await, Some(()));
+        let never = std::future::pending::<()>();
+        let begin = Instant::now();
+        assert_eq!(pulse.outlasts(limit, never).await, None);
+        assert_eq!(begin.elapsed(), Duration::from_secs(90));
     }
 
     #[tokio::test(start_paused = true)]
