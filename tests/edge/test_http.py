@@ -5,22 +5,17 @@ from __future__ import annotations
 import gzip
 import socket
 import subprocess
-import threading
-from collections.abc import Iterator, Sequence
 
 import pytest
-import websockets.exceptions
-from websockets.sync.client import connect as open_websocket
-from websockets.sync.server import ServerConnection, serve
 
 from harness import need
 from harness.http2 import Http2Visitor, request
-from harness.raw import RawVisitor
+from harness.raw import RawVisitor, head
 from harness.servers import Nginx
 from harness.site import Site
 from harness.tls import Authority
 from harness.upstreams import BLOCK, pattern_digest
-from harness.visitor import credulous, dial, digest, trusting
+from harness.visitor import credulous, dial, digest
 
 BOTH = pytest.mark.parametrize("scheme", ["http", "https"])
 MIB = 1 << 20
@@ -29,10 +24,6 @@ MIB = 1 << 20
 def curl(site: Site, url: str, *flags: str) -> subprocess.CompletedProcess[bytes]:
     argv = [need.program("curl", "curl"), "-sS", "--max-time", "30", "--cacert", str(site.edge.ca), *flags, url]
     return subprocess.run(argv, capture_output=True)
-
-
-def head(host: str, method: str = "GET", path: str = "/", *lines: str) -> bytes:
-    return "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {host}", *lines, "", ""]).encode()
 
 
 # === connections
@@ -196,54 +187,6 @@ def test_each_event_comes_when_it_is_sent(site: Site, scheme: str) -> None:
             site.upstream.release_when_waiting()
             assert raw.chunk() == f"data: {n}\n\n".encode()
         assert raw.chunk() == b""
-
-
-@pytest.fixture(scope="module")
-def messages(site: Site) -> Iterator[str]:
-    """The URL of an endpoint in front of a WebSocket library."""
-
-    def talk(connection: ServerConnection) -> None:
-        for message in connection:
-            if message == "close":
-                connection.close(4321, "as asked")
-            else:
-                connection.send(message)
-
-    def choose(_: ServerConnection, offered: Sequence[str]) -> str | None:
-        return offered[-1] if offered else None
-
-    with serve(talk, "127.0.0.1", 0, max_size=None, select_subprotocol=choose) as server:  # type: ignore[arg-type]
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        port = server.socket.getsockname()[1]
-        yield site.agents.http(str(port)).url
-        server.shutdown()
-        thread.join(10)
-
-
-def test_websocket_messages_pass_both_ways(site: Site, messages: str) -> None:
-    address = messages.replace("https://", "wss://")
-    with (
-        socket.create_connection(site.edge.https) as io,
-        open_websocket(
-            address,
-            sock=io,
-            ssl=trusting(site.edge, ["http/1.1"]),
-            subprotocols=["chat.v1", "chat.v2"],  # type: ignore[list-item]
-            max_size=None,
-            proxy=None,
-        ) as connection,
-    ):
-        assert connection.subprotocol == "chat.v2"
-        for message in ("hello", b"\x00\xff" * 10, "", "é" * 100_000, bytes(5 * MIB)):
-            connection.send(message)
-            assert connection.recv() == message
-        assert connection.ping().wait(10)
-        connection.send("close")
-        with pytest.raises(websockets.exceptions.ConnectionClosedError) as ended:
-            connection.recv()
-        assert ended.value.rcvd
-        assert (ended.value.rcvd.code, ended.value.rcvd.reason) == (4321, "as asked")
 
 
 def test_any_protocol_can_take_over_a_connection(site: Site) -> None:
@@ -413,64 +356,6 @@ def test_a_name_that_is_not_in_the_certificate_of_the_connection_is_routed_by_it
     with Http2Visitor(site.edge, site.secure.url) as visitor:
         assert visitor.ask(request(agent.url.split("://")[1], "/")).status in (200, 421)
     assert not [seen for seen in site.upstream.seen if seen.header("host") == agent.url.split("://")[1]]
-
-
-# === errors of the edge
-
-
-def test_an_unknown_name_is_offline(site: Site) -> None:
-    with RawVisitor(site.edge.connect()) as raw:
-        raw.send(head("nobody.localhost"))
-        answer = raw.response()
-    assert answer.status == 404
-    assert answer.head.get("ngrok-error-code") == "ERR_NGROK_3200"
-    assert answer.head.get("content-type") == "text/plain; charset=utf-8"
-    message, code = answer.body.decode().split("\r\n\r\n")
-    assert message.endswith("is offline.")
-    assert "nobody.localhost" in message
-    assert code == "ERR_NGROK_3200\r\n"
-
-
-@pytest.mark.parametrize(
-    ("accept", "agent", "kind"),
-    [
-        ("text/html,*/*;q=0.8", "Mozilla/5.0 (Macintosh)", "text/html"),
-        ("text/html", "curl/8.1", "text/plain"),
-        ("*/*", "Mozilla/5.0 (Macintosh)", "text/plain"),
-        ("application/json", "anything", "application/json"),
-    ],
-)
-def test_an_error_comes_in_the_form_its_reader_takes(site: Site, accept: str, agent: str, kind: str) -> None:
-    with RawVisitor(site.edge.connect()) as raw:
-        raw.send(head("nobody.localhost", "GET", "/", f"Accept: {accept}", f"User-Agent: {agent}"))
-        answer = raw.response()
-    assert (answer.head.get("content-type") or "").startswith(kind)
-    assert answer.body.count(b"ERR_NGROK_3200") == 1
-    assert (answer.head.get("cache-control") or "") == "no-store"
-
-
-def test_an_error_page_shows_a_name_and_does_not_run_it(site: Site) -> None:
-    name = "<script>alert(1)</script>.localhost"
-    with RawVisitor(site.edge.connect()) as raw:
-        raw.send(head(name, "GET", "/<script>", "Accept: text/html", "User-Agent: Mozilla/5.0"))
-        answer = raw.response()
-    assert answer.status in (400, 404)
-    assert b"<script>alert" not in answer.body
-
-
-def test_the_answer_to_head_is_an_error_without_a_body(site: Site) -> None:
-    with RawVisitor(site.edge.connect()) as raw:
-        raw.send(head("nobody.localhost", "HEAD"))
-        assert raw.response("HEAD").status == 404
-        raw.send(head(site.host("http"), "GET", "/bytes/2"))
-        assert raw.response().body == BLOCK[:2]
-
-
-@pytest.mark.parametrize("host", ["", "a b", "user@x.localhost", "x.localhost/y", "x.localhost:port"])
-def test_a_host_that_is_none_is_a_bad_request(site: Site, host: str) -> None:
-    with RawVisitor(site.edge.connect()) as raw:
-        raw.send(head(host))
-        assert raw.response().status == 400
 
 
 # === names

@@ -12,6 +12,11 @@ from harness.edge import Edge
 from harness.visitor import dial
 
 
+def head(host: str, method: str = "GET", path: str = "/", *lines: str) -> bytes:
+    """The head of a request."""
+    return "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {host}", *lines, "", ""]).encode()
+
+
 class EndedError(Exception):
     """The connection ended where something was still to come."""
 
