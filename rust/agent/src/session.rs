@@ -335,22 +335,27 @@ impl Agent {
     }
 
     async fn command(&self, kind: u32, mut stream: Stream) {
-        let read = timeout(COMMAND, read(&mut stream)).await;
-        let Ok(Ok(body)) = read else { return };
-        let command = match Command::decode(kind, &body) {
+        if !Command::is_type(kind) {
+            tracing::debug!(
+                obj = "tunnels.session",
+                kind,
+                "stream of an unknown type dropped"
+            );
+            return;
+        }
+        let command = match timeout(COMMAND, read(&mut stream)).await {
+            Ok(Ok(body)) => Command::decode(kind, &body).map_err(|error| error.to_string()),
+            Ok(Err(SessionError::Answer(error))) => Err(error.to_string()),
+            Ok(Err(_)) => Err("The command ended before it was complete.".into()),
+            Err(_) => Err(format!("The command was not complete within {COMMAND:?}.")),
+        };
+        let command = match command {
             Ok(Some(command)) => command,
-            Ok(None) => {
-                tracing::debug!(
-                    obj = "tunnels.session",
-                    kind,
-                    "stream of an unknown type dropped"
-                );
-                return;
-            }
+            Ok(None) => return,
             Err(error) => {
-                let _ = stream
-                    .write_chunk(commands::reply(&error.to_string()))
-                    .await;
+                if stream.write_chunk(commands::reply(&error)).await.is_ok() {
+                    stream.finish();
+                }
                 return;
             }
         };

@@ -26,6 +26,17 @@ pub enum Command {
 // === impl Command ===
 
 impl Command {
+    /// Whether streams of this type carry commands.
+    pub fn is_type(kind: u32) -> bool {
+        matches!(
+            kind,
+            stream_type::RESTART
+                | stream_type::STOP
+                | stream_type::UPDATE
+                | stream_type::STOP_TUNNEL
+        )
+    }
+
     pub fn stream_type(&self) -> u32 {
         match self {
             Self::Restart => stream_type::RESTART,

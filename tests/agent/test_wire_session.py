@@ -1,0 +1,335 @@
+"""What the agent says to an edge, and how it takes what an edge says (wire-protocol.md §3, §4.8, §6, §9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.agents import Agent
+from harness.muxado import AUTH, BIND, HEARTBEAT, RESTART, STOP, STOP_TUNNEL, UNBIND, UPDATE, data, goaway, rst
+from harness.played import URL, Played, PlayedEdge
+from harness.process import until
+from harness.upstreams import BLOCK, HttpUpstream
+
+Connecting = Callable[..., Agent]
+
+BEATS = "{heartbeat_interval: 1s, heartbeat_tolerance: 1s}"
+SECOND = 1_000_000_000
+MANAGED_OFF = "remote management is disabled in this agent's configuration"
+
+
+@pytest.fixture
+def agent(played: PlayedEdge, connecting: Connecting, upstream: HttpUpstream) -> Agent:
+    return connecting("http", upstream.url)
+
+
+def serves(session: Played) -> bool:
+    return session.get("/bytes/5").endswith(BLOCK[:5])
+
+
+# === heartbeats
+
+
+def test_52_beats_are_echoed_before_and_after_the_login_on_several_streams(agent: Agent, played: PlayedEdge) -> None:
+    session = played.next()
+    auth = session.peer.accept(AUTH)
+    early = session.peer.open(HEARTBEAT, b"\x00\x00\x00\x07")
+    session.peer.expect(data(early.id, b"\x00\x00\x00\x07"))
+    auth.answer({"Version": "3", "ClientId": "c", "Extra": {}})
+    session.bind()
+    for beat in (b"\xff\xff\xff\xff", b"abcd", b"\x00\x00\x00\x00"):
+        late = session.peer.open(HEARTBEAT, beat)
+        session.peer.expect(data(late.id, beat))
+        early.send(beat)
+        session.peer.expect(data(early.id, beat))
+
+
+def test_52_a_beat_in_two_pieces_is_echoed_as_one(agent: Agent, played: PlayedEdge) -> None:
+    session = played.next().up()
+    beats = session.peer.open(HEARTBEAT)
+    beats.send(b"\x01\x02")
+    beats.send(b"\x03\x04\x05")
+    session.peer.expect(data(beats.id, b"\x01\x02\x03\x04"))
+    beats.send(b"\x06\x07\x08")
+    session.peer.expect(data(beats.id, b"\x05\x06\x07\x08"))
+
+
+def test_54_without_an_echo_the_session_is_ended_and_made_again(
+    played: PlayedEdge, connecting: Connecting, upstream: HttpUpstream
+) -> None:
+    agent = connecting("http", upstream.url, settings=BEATS)
+    deaf = played.next(echo=False).up()
+    ours = deaf.auth["Extra"]
+    assert (ours["HeartbeatInterval"], ours["HeartbeatTolerance"]) == (SECOND, SECOND)
+    agent.process.wait_for("heartbeat timeout, terminating session")
+    deaf.closed()
+    assert serves(played.next().up())
+
+
+def test_55_a_wrong_echo_is_none(played: PlayedEdge, agent: Agent) -> None:
+    wrong = played.next(echo=False)
+    beats = wrong.peer.accept(HEARTBEAT)
+    beat = beats.exactly(4)
+    beats.send(bytes(byte ^ 1 for byte in beat))
+    wrong.closed()
+    assert serves(played.next().up())
+
+
+@pytest.mark.parametrize("end", ["FIN", "RST"])
+def test_56_an_edge_that_ends_a_heartbeat_stream_ends_nothing_else(end: str, played: PlayedEdge, agent: Agent) -> None:
+    session = played.next().up()
+    for stream in (session.peer.accept(HEARTBEAT), session.peer.open(HEARTBEAT, b"beat")):
+        session.peer.send(data(stream.id, fin=True) if end == "FIN" else rst(stream.id, 6))
+    assert serves(session)
+    frames = len(session.peer.frames)
+    assert frames < 60, "it answers an end with an end, not with beats"
+
+
+# === login
+
+
+def test_the_login_says_who_it_is(agent: Agent, played: PlayedEdge) -> None:
+    request = played.next().login()
+    assert request["Version"][0] == "3"
+    assert request["ClientId"] == ""
+    extra = request["Extra"]
+    assert extra.get("Authtoken", extra.get("AuthToken")) == "played-token"
+    assert extra["UserAgent"].startswith("portway/")
+    assert (extra["OS"], extra["Cookie"], extra["CustomCAs"]) == ("linux", "", True)
+    assert (extra["HeartbeatInterval"], extra["HeartbeatTolerance"]) == (10 * SECOND, 15 * SECOND)
+
+
+@pytest.mark.parametrize("code", [100, 103, 105, 107, 109, 111, 122, 300, 4018, 108, 115, 9999])
+def test_a_refusal_that_stands_ends_the_agent(code: int, agent: Agent, played: PlayedEdge) -> None:
+    played.next().refuse(code)
+    assert agent.process.wait() == 1
+    assert f"ERROR:  ERR_NGROK_{code}" in agent.process.text("err").splitlines()
+
+
+@pytest.mark.parametrize("code", [128, 702, 741, 742, 743, 802, 803])
+def test_a_refusal_that_may_pass_is_tried_again(code: int, agent: Agent, played: PlayedEdge) -> None:
+    played.next().refuse(code)
+    assert serves(played.next().up())
+
+
+def test_an_identity_that_the_edge_does_not_take_is_dropped(agent: Agent, played: PlayedEdge) -> None:
+    first = played.next().up()
+    first.peer.close()
+    again = played.next()
+    assert again.refuse(110)["ClientId"] == "client-1"
+    assert played.next().login()["ClientId"] == ""
+
+
+@pytest.mark.parametrize("code", [108, 115, 9999])
+def test_some_refusals_are_waited_out_once_a_session_was_up(code: int, agent: Agent, played: PlayedEdge) -> None:
+    played.next().up().peer.close()
+    played.next().refuse(code)
+    agent.process.wait_for("failed to auth")
+    assert agent.process.running()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["", "no json", "[]", '{"Version": 3}', '{"Extra": {"Cookie": 1}}', '{"Error": {}}'],
+)
+def test_61_an_answer_that_makes_no_sense_is_tried_again(answer: str, agent: Agent, played: PlayedEdge) -> None:
+    session = played.next()
+    session.peer.accept(AUTH).answer(answer)
+    session.closed()
+    agent.process.wait_for("failed to reconnect session")
+    assert serves(played.next().up())
+
+
+def test_an_answer_without_an_end_is_answer_enough(agent: Agent, played: PlayedEdge) -> None:
+    session = played.next()
+    session.peer.accept(AUTH).answer({"Version": "3", "ClientId": "c"}, fin=False)
+    session.bind(fin=False)
+    assert serves(session)
+
+
+# === reconnect
+
+
+OPTS: dict[str, Any] = {
+    "Domain": "played.test",
+    "ProxyProto": 0,
+    "TrafficPolicy": "",
+    "Novelty": {"deep": [1, None, "x"]},
+}
+
+
+@pytest.mark.parametrize("end", ["TCP", "GOAWAY", "Rust's GOAWAY", "an error"])
+def test_84_what_the_edge_gave_is_asked_for_again(end: str, agent: Agent, played: PlayedEdge) -> None:
+    first = played.next().up(opts=OPTS)
+    asked = first.binds[0]
+    assert asked["Id"] == ""
+    assert asked["Extra"]["Token"] == ""
+    match end:
+        case "GOAWAY":
+            first.peer.send(goaway(3))
+        case "Rust's GOAWAY":  # 13 bytes announced, 21 sent (wire-protocol.md §2.8)
+            first.peer.send_bytes(bytes.fromhex("00000d3000000000") + bytes(8) + b"unknown frame")
+        case "an error":  # an RST of three bytes
+            first.peer.send_bytes(bytes.fromhex("0000030000000005000001"))
+            first.closed()
+    if end == "TCP":
+        first.peer.close()
+    else:
+        first.closed()
+
+    again = played.next()
+    login = again.login()
+    assert (login["ClientId"], login["Extra"]["Cookie"]) == ("client-1", "crumb")
+    request = again.bind(url="http://another.test")
+    assert request["Id"] == "bind-1"
+    assert request["Extra"]["Token"] == "token-of-bind-1"
+    assert request["Opts"] == OPTS
+    assert {key: request[key] for key in ("Proto", "ForwardsTo")} == {
+        key: asked[key] for key in ("Proto", "ForwardsTo")
+    }
+    assert serves(again)
+
+
+def test_84_only_one_session_at_a_time(agent: Agent, played: PlayedEdge) -> None:
+    """The old connection is closed before the next login is sent."""
+    first = played.next().up()
+    first.peer.send(goaway())
+    second = played.next()
+    second.login()
+    assert first.peer.ended
+
+
+def test_a_bind_that_is_refused_again_leaves_the_others_alone(
+    played: PlayedEdge, connecting: Connecting, alone_config: Callable[[str], Path]
+) -> None:
+    agent = connecting("start", "--all", "--config", str(alone_config("a b c")))
+    played.next().up(3).peer.close()
+    again = played.next()
+    again.login()
+    for _ in range(3):
+        stream = again.peer.accept(BIND)
+        request = stream.json()
+        if request["Extra"]["Name"] == "b":
+            stream.answer({"Error": "Not any more.\n\nERR_NGROK_320"})
+        else:
+            stream.answer({**request, "URL": URL, "Error": ""})
+            again.ids.append(request["Id"])
+    failed = agent.process.wait_for("failed to start tunnel")
+    assert (failed["name"], failed["lvl"]) == ("b", "eror")
+    until("it serves", lambda: serves(again))
+
+
+@pytest.fixture
+def alone_config(tmp_path: Path, upstream: HttpUpstream) -> Callable[[str], Path]:
+    def write(names: str) -> Path:
+        path = tmp_path / "endpoints.yml"
+        lines = "".join(f"- {{name: {name}, upstream: {{url: {upstream.port}}}}}\n" for name in names.split())
+        path.write_text(f"version: 3\nendpoints:\n{lines}")
+        return path
+
+    return write
+
+
+# === commands
+
+
+def test_106_stop_is_answered_and_obeyed(agent: Agent, played: PlayedEdge) -> None:
+    session = played.next().up()
+    assert session.auth["Extra"]["StopUnsupportedError"] == ""
+    stop = session.peer.open(STOP, b"{}")
+    assert stop.everything() == b"{}"
+    stopped = agent.process.wait_for("received stop request")
+    assert (stopped["obj"], stopped["from"]) == ("app", "remote")
+    unbind = session.peer.accept(UNBIND)
+    assert unbind.json()["Id"] == "bind-1"
+    unbind.answer({"Error": ""})
+    assert agent.process.wait() == 0
+    session.closed()
+    assert session.peer.goaway is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "body"),
+    [
+        (RESTART, "RestartUnsupportedError", b"{}"),
+        (UPDATE, "UpdateUnsupportedError", b'{"Version":"","PermitMajorVersion":false}'),
+    ],
+    ids=["restart", "update"],
+)
+def test_106_107_what_it_cannot_do_it_says_at_the_login_and_in_the_reply(
+    kind: int, key: str, body: bytes, agent: Agent, played: PlayedEdge
+) -> None:
+    session = played.next().up()
+    reason = session.auth["Extra"][key]
+    assert reason
+    stream = session.peer.open(kind, body)
+    assert stream.json() == {"Error": reason}
+    assert stream.everything() == b""
+    assert serves(session)
+
+
+def test_107_without_remote_management_it_is_not_stopped(
+    played: PlayedEdge, connecting: Connecting, upstream: HttpUpstream
+) -> None:
+    agent = connecting("http", upstream.url, settings="{remote_management: false}")
+    session = played.next().up()
+    assert session.auth["Extra"]["StopUnsupportedError"] == MANAGED_OFF
+    assert session.peer.open(STOP, b"{}").json() == {"Error": MANAGED_OFF}
+    assert serves(session)
+    assert agent.process.running()
+
+
+def stop_tunnel(session: Played, code: str = '"ERR_NGROK_8014"', name: str = "bind-1") -> None:
+    stream = session.peer.open(STOP_TUNNEL, f'{{"Id":"{name}","Message":"Enough of it.","ErrorCode":{code}}}'.encode())
+    stream.finish()
+    # It has read the command once it ends its side too; an RST before that would take the command back.
+    session.peer.wait("the agent's end of the command", lambda: stream.over)
+    session.peer.send(rst(stream.id, 6))
+
+
+def test_108_the_only_endpoint_of_a_command_ends_with_the_edges_words(agent: Agent, played: PlayedEdge) -> None:
+    session = played.next().up()
+    stop_tunnel(session)
+    assert agent.process.wait() == 1
+    told = agent.process.wait_for("tunnel stopped by server")
+    assert (told["lvl"], told["url"]) == ("warn", URL)
+    assert "Enough of it." in agent.process.text("err")
+    assert "ERROR:  ERR_NGROK_8014" in agent.process.text("err").splitlines()
+
+
+@pytest.mark.parametrize("code", ["null", '""', '"ERR_NGROK_8014"'])
+def test_108_one_of_several_endpoints_ends_alone(
+    code: str, played: PlayedEdge, connecting: Connecting, alone_config: Callable[[str], Path]
+) -> None:
+    agent = connecting("start", "--all", "--config", str(alone_config("a b")))
+    session = played.next().up(2)
+    stop_tunnel(session, code, "bind-2")
+    assert agent.process.wait_for("tunnel stopped by server")["name"] == "b"
+    assert session.visit(b"GET / HTTP/1.1\r\n\r\n", Id="bind-2").everything() == b""
+    assert serves(session)
+    stop_tunnel(session, code, "nobody")
+    assert serves(session)
+
+
+@pytest.mark.parametrize("kind", [STOP, RESTART, UPDATE, STOP_TUNNEL])
+@pytest.mark.parametrize("body", [b"", b"{", b'{"Id":', b"[]", b"null", b"x"])
+def test_111_half_a_command_is_an_error_and_nothing_more(
+    kind: int, body: bytes, agent: Agent, played: PlayedEdge
+) -> None:
+    session = played.next().up()
+    stream = session.peer.open(kind, body, fin=True)
+    told = stream.everything()
+    assert kind == STOP_TUNNEL or b"Error" in told
+    assert serves(session)
+    assert agent.process.running()
+
+
+@pytest.mark.parametrize("kind", [77, 0x7FFF_FFFF])
+def test_a_stream_of_an_unknown_type_is_dropped(kind: int, agent: Agent, played: PlayedEdge) -> None:
+    session = played.next().up()
+    stream = session.peer.open(kind, b"whatever it may be")
+    session.peer.wait("its end", lambda: stream.over)
+    assert serves(session)
