@@ -205,6 +205,19 @@ def test_a_handshake_for_another_name_does_not_get_around_client_certificates(
         assert b" 421 " in b"".join(iter(lambda: io.recv(1 << 16), b""))
 
 
+def test_members_of_a_pool_may_all_ask_for_client_certificates(edge: Edge, authority: Authority) -> None:
+    closed = {"MutualTLSCA": {"mutual_tls_ca": pem(authority.pem)}}
+    pair = authority.pair("visitor.test")
+    with ScriptedAgent.logged_in(edge) as one, ScriptedAgent.logged_in(edge) as two:
+        bound = one.bind("https", closed, PoolingEnabled=True)
+        two.bind("https", {"URL": bound.url, **closed}, PoolingEnabled=True)
+        for agent in (one, two):
+            agent.serve_http(lambda request: response(b"served"))
+        for _ in range(20):
+            assert "served" in https(edge, bound.url, pair)
+        assert https(edge, bound.url, None) == ""
+
+
 @pytest.mark.parametrize(
     ("proto", "opts", "code"),
     [

@@ -75,6 +75,12 @@ impl Pool {
         self.0.read().len() > 1
     }
 
+    /// Whether this endpoint is a member.
+    pub(crate) fn holds(&self, endpoint: &Arc<Endpoint>) -> bool {
+        let members = self.0.read();
+        members.iter().any(|member| Arc::ptr_eq(member, endpoint))
+    }
+
     /// A random live member that is not `other`.
     pub(crate) fn pick_another(&self, other: &Endpoint) -> Option<Arc<Endpoint>> {
         let members = self.0.read();
@@ -338,6 +344,8 @@ mod tests {
         let second = bind(&registry, "https://a.test", true).unwrap();
         let pool = registry.find(Scheme::Https, "a.test").unwrap();
         assert!(Arc::ptr_eq(&pool.pick_another(&first).unwrap(), &second));
+        assert!(pool.holds(&first) && pool.holds(&second));
+        assert!(!pool.holds(&endpoint("https://a.test", true)));
         let seen =
             (0..100).filter(|_| matches!(pool.pick(), Pick::Ready(it) if Arc::ptr_eq(&it, &first)));
         assert!((1..100).contains(&seen.count()), "both get visitors");

@@ -175,13 +175,16 @@ impl Connection {
         let Some(pool) = self.core.registry.find(self.scheme, &target.host) else {
             return Err(self.nobody(head, &target));
         };
-        let endpoint = match pool.pick() {
+        let verified = self.handshake.verified.as_ref();
+        // A pool whose members ask for client certificates: the handshake was with one of them.
+        let settled = verified.filter(|endpoint| endpoint.is_live() && pool.holds(endpoint));
+        let picked = settled.map_or_else(|| pool.pick(), |one| Pick::Ready(one.clone()));
+        let endpoint = match picked {
             Pick::Ready(endpoint) => endpoint,
             Pick::Soon(endpoint) if endpoint.live().await => endpoint,
             Pick::Soon(_) | Pick::Nothing => return Err(offline(self.scheme, &target)),
         };
         // The handshake asked for the certificates of the name in it; only that name is open now.
-        let verified = self.handshake.verified.as_ref();
         if endpoint.tls.is_some()
             && verified.is_none_or(|verified| !Arc::ptr_eq(verified, &endpoint))
         {
