@@ -285,7 +285,9 @@ mod tests {
     #[test]
     fn an_endpoint_is_plain_until_it_asks_for_something() {
         let plain = |value| Chain::http(&options(value)).unwrap().is_plain();
-        assert!(plain(json!({"BasicAuth": null, "Compression": null, "ProxyProto": 1})));
+        assert!(plain(
+            json!({"BasicAuth": null, "Compression": null, "ProxyProto": 1})
+        ));
         for asked in [
             json!({"IPRestriction": {"allow_cidrs": ["0.0.0.0/0"]}}),
             json!({"UserAgentFilter": {}}),
