@@ -174,7 +174,9 @@ impl http_body::Body for Upload {
                 .map_err(|never| match never {}),
             Self::Visitor(body, idle, pulses) => match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(frame) => {
-                    pulses.iter().for_each(|pulse| pulse.beat());
+                    for pulse in pulses.iter() {
+                        pulse.beat();
+                    }
                     idle.timer = None;
                     Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
                 }
