@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from portway import COMPATIBLE_VERSION, __version__
@@ -11,6 +12,7 @@ ASKS_VERSION = (["version"], ["--version"], ["-v"])
 
 def main() -> int:
     """Runs the command that `sys.argv` names, and returns the exit code."""
+    open_closed()
     if sys.argv[1:] in ASKS_VERSION:
         print(version_line())
         return 0
@@ -22,6 +24,18 @@ def main() -> int:
     from portway.cli.app import main as run
 
     return run(program(), sys.argv[1:])
+
+
+def open_closed() -> None:
+    """Who starts us with a standard stream closed gets nothing there; no other file may take its place."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
+            os.set_inheritable(descriptor, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
 
 
 def program() -> str:

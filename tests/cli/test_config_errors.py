@@ -217,6 +217,7 @@ def test_for_programs_there_is_a_record_for_each_problem(home: Path, capsys: pyt
         (lambda path: path.write_bytes(b"version: 3\n\xff\xfe\n"), "the file is not UTF-8 text (byte 11)"),
         (lambda path: path.write_text("version: 3\n#\x00\n"), "control characters are not allowed"),
         (lambda path: path.write_text("#" * ((1 << 20) + 1)), "the file is larger than 1 MiB"),
+        (lambda path: path.symlink_to("/dev/zero"), "the file is larger than 1 MiB"),
         (lambda path: path.write_text("version: 3\nagent: " + "[" * 5000), "YAML parsing error"),
         (lambda path: path.write_text("version: 3\nagent: &a\n  b: *a\n"), "the file has more than 10000 values"),
         (
@@ -227,7 +228,7 @@ def test_for_programs_there_is_a_record_for_each_problem(home: Path, capsys: pyt
             "the file has more than 10000 values",
         ),
     ],
-    ids=["missing", "folder", "latin", "nul", "large", "deep", "endless", "laughs"],
+    ids=["missing", "folder", "latin", "nul", "large", "device", "deep", "endless", "laughs"],
 )
 @pytest.mark.parametrize("command", [["config", "check"], ["start", "--none"], ["http", "80"]], ids=" ".join)
 def test_a_file_that_cannot_be_read_is_an_error_of_one_paragraph(

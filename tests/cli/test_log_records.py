@@ -21,7 +21,7 @@ from harness.edge import Edge, isolated
 from harness.process import Process, portway, until
 from harness.terminal import Terminal
 from harness.tls import Authority
-from harness.upstreams import HttpUpstream, Upstreams
+from harness.upstreams import BLOCK, HttpUpstream, Upstreams
 from harness.visitor import Visitor
 from harness.wrappers import CODE, ENDPOINT, NODE_ERROR, URL, Library, eighth_field
 
@@ -308,6 +308,23 @@ def test_a_record_is_one_write(form: str, edge: Edge, upstream: HttpUpstream, tm
     assert agent.wait(30) == 0
     assert len(writes) > 5
     assert all(write.endswith(b"\n") and write.count(b"\n") == 1 for write in writes), writes
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("log", ["", "--log=stdout"])
+def test_an_agent_serves_with_its_streams_closed(
+    closed: str, log: str, edge: Edge, upstream: HttpUpstream, tmp_path: Path
+) -> None:
+    command_line = f"exec {' '.join(portway())} http {upstream.url} --url http://closed.localhost {log} {closed}"
+    agent = subprocess.Popen(
+        ["sh", "-c", command_line], env={**os.environ, **isolated(tmp_path), **edge.agent_env()}, stdout=subprocess.PIPE
+    )
+    edge.process.wait_for("endpoint bound")
+    with Visitor(edge, f"http://closed.localhost:{edge.http[1]}") as visitor:
+        until("it serves", lambda: visitor.get("/bytes/3").body == BLOCK[:3])
+    agent.terminate()
+    agent.communicate(timeout=30)
+    assert agent.returncode == 0
 
 
 SECRETS = """

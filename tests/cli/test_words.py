@@ -200,6 +200,15 @@ def test_commas_in_header_values_stay() -> None:
     ]
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", ["help http", "version", "http", "config check --config /nowhere"])
+def test_a_stream_that_is_closed_is_one_nobody_reads(words: str, closed: str) -> None:
+    command_line = f"{sys.executable} -m portway {words} {closed}"
+    told = subprocess.run(["sh", "-c", command_line], capture_output=True, text=True)
+    assert told.returncode == (0 if words in ("help http", "version") else 1)
+    assert "Traceback" not in told.stdout + told.stderr
+
+
 def test_output_nobody_reads_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -29,9 +29,11 @@ FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 def read_text(path: Path, *, keep_bom: bool = False) -> str:
     """The text of a file. Raises `ConfigError` where it cannot be read."""
     try:
-        if path.stat().st_size > LARGEST:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
             raise ConfigError([Problem("the file is larger than 1 MiB", path)])
-        return path.read_bytes().decode("utf-8" if keep_bom else "utf-8-sig")
+        return content.decode("utf-8" if keep_bom else "utf-8-sig")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ConfigError(f"Error reading configuration file '{path}': open {path}: {reason}") from None
