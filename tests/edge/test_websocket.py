@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
-from websockets.sync.client import ClientConnection
-from websockets.sync.client import connect as open_websocket
 from websockets.sync.server import ServerConnection, serve
 
 from harness.agents import Agent
@@ -21,7 +22,7 @@ from harness.process import PATIENCE
 from harness.raw import RawVisitor
 from harness.site import Site
 from harness.upstreams import BLOCK
-from harness.visitor import dial
+from harness.visitor import trusting
 
 MIB = 1 << 20
 BOTH = pytest.mark.parametrize("scheme", ["http", "https"])
@@ -97,100 +98,146 @@ def agents(site: Site, server: Server) -> dict[str, Agent]:
     }
 
 
-def visit(site: Site, agents: dict[str, Agent], scheme: str, path: str = "/", **how: Any) -> ClientConnection:
-    url = agents[scheme].url
-    io = dial(site.edge, url, ["http/1.1"])
-    how = {"max_size": None, "proxy": None, **how}
-    connection: ClientConnection = open_websocket(f"ws://{url.split('://')[1]}{path}", sock=io, **how)
-    return connection
+def visit(site: Site, agents: dict[str, Agent], scheme: str, path: str = "/", **how: Any) -> connect:
+    """A connection, to be entered. (The library's other client reads and writes TLS from two threads, which Python's
+    ssl does not survive.)
+    """
+    parts = urlsplit(agents[scheme].url)
+    if scheme == "https":
+        how |= {"ssl": trusting(site.edge, ["http/1.1"]), "server_hostname": parts.hostname}
+    address = f"{'wss' if scheme == 'https' else 'ws'}://{parts.netloc}{path}"
+    io = site.edge.connect(site.edge.https if scheme == "https" else site.edge.http)
+    return connect(address, sock=io, **{"max_size": None, "proxy": None, "open_timeout": PATIENCE, **how})
+
+
+def talk(conversation: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(conversation, PATIENCE))
 
 
 @BOTH
 def test_messages_of_all_sizes_come_back(site: Site, agents: dict[str, Agent], scheme: str) -> None:
-    with visit(site, agents, scheme) as connection:
-        for message in ("hello", b"\x00\xff" * 10, "", b"", "é" * 100_000, "x" * 125, "x" * 126, "x" * 65_536):
-            connection.send(message)
-            assert connection.recv() == message
-        big = BLOCK * (5 * MIB // len(BLOCK))
-        connection.send(big)
-        assert connection.recv() == big
+    async def conversation() -> None:
+        async with visit(site, agents, scheme) as connection:
+            for message in ("hello", b"\x00\xff" * 10, "", b"", "é" * 100_000, "x" * 125, "x" * 126, "x" * 65_536):
+                await connection.send(message)
+                assert await connection.recv() == message
+            big = BLOCK * (5 * MIB // len(BLOCK))
+            await connection.send(big)
+            assert await connection.recv() == big
+
+    talk(conversation())
 
 
 @BOTH
 def test_messages_in_parts_stay_in_parts(site: Site, agents: dict[str, Agent], scheme: str) -> None:
-    with visit(site, agents, scheme) as connection:
-        connection.send(part for part in (b"a" * 70_000, b"", b"b" * 3))
-        assert connection.recv() == b"a" * 70_000 + b"bbb"
-        connection.send("in parts")
-        assert list(connection.recv_streaming()) == ["one, ", "two, ", "three", ""]
+    async def conversation() -> None:
+        async with visit(site, agents, scheme) as connection:
+            await connection.send(part for part in (b"a" * 70_000, b"", b"b" * 3))
+            assert await connection.recv() == b"a" * 70_000 + b"bbb"
+            await connection.send("in parts")
+            assert [part async for part in connection.recv_streaming()] == ["one, ", "two, ", "three", ""]
+
+    talk(conversation())
 
 
 @BOTH
 def test_pings_are_answered_by_who_is_pinged(site: Site, agents: dict[str, Agent], scheme: str) -> None:
-    with visit(site, agents, scheme) as connection:
-        assert connection.ping(b"are you there?").wait(PATIENCE)
-        connection.send("ping me")
-        assert connection.recv() == "pong"
+    async def conversation() -> None:
+        async with visit(site, agents, scheme) as connection:
+            await (await connection.ping(b"are you there?"))
+            await connection.send("ping me")
+            assert await connection.recv() == "pong"
+
+    talk(conversation())
 
 
 @BOTH
-def test_the_reason_of_a_close_arrives_on_the_other_side(
-    site: Site, agents: dict[str, Agent], server: Server, scheme: str
-) -> None:
-    with visit(site, agents, scheme) as connection:
-        connection.send("close")
-        with pytest.raises(ConnectionClosedError) as ended:
-            connection.recv()
+def test_the_reason_of_a_close_arrives_at_the_visitor(site: Site, agents: dict[str, Agent], scheme: str) -> None:
+    async def conversation() -> None:
+        async with visit(site, agents, scheme) as connection:
+            await connection.send("close")
+            with pytest.raises(ConnectionClosedError) as ended:
+                await connection.recv()
         assert ended.value.rcvd
         assert (ended.value.rcvd.code, ended.value.rcvd.reason) == (4321, "as asked")
-    for code, reason in ((CloseCode.NORMAL_CLOSURE, ""), (4000, "enough")):
-        path = f"/{scheme}/{int(code)}"
-        with visit(site, agents, scheme, path) as connection:
-            connection.close(code, reason)
-        heard = server.end(path)
-        assert isinstance(heard, ConnectionClosedOK if code == CloseCode.NORMAL_CLOSURE else ConnectionClosedError)
-        assert heard.rcvd
-        assert (heard.rcvd.code, heard.rcvd.reason) == (code, reason)
+
+    talk(conversation())
 
 
-def test_who_vanishes_is_noticed_on_the_other_side(site: Site, agents: dict[str, Agent], server: Server) -> None:
-    with visit(site, agents, "http", "/vanishes") as connection:
-        connection.send("hello")
-        assert connection.recv() == "hello"
-        connection.socket.shutdown(socket.SHUT_RDWR)
-    assert server.end("/vanishes").rcvd is None
-    with visit(site, agents, "http") as connection:
-        connection.send("vanish")
-        with pytest.raises(ConnectionClosedError) as ended:
-            connection.recv()
-        assert ended.value.rcvd is None
+@BOTH
+@pytest.mark.parametrize(("code", "reason"), [(CloseCode.NORMAL_CLOSURE, ""), (4000, "enough")])
+def test_the_reason_of_a_close_arrives_at_the_upstream(
+    site: Site, agents: dict[str, Agent], server: Server, scheme: str, code: int, reason: str
+) -> None:
+    path = f"/{scheme}/{int(code)}"
+
+    async def conversation() -> None:
+        async with visit(site, agents, scheme, path) as connection:
+            await connection.close(code, reason)
+
+    talk(conversation())
+    heard = server.end(path)
+    assert isinstance(heard, ConnectionClosedOK if code == CloseCode.NORMAL_CLOSURE else ConnectionClosedError)
+    assert heard.rcvd
+    assert (heard.rcvd.code, heard.rcvd.reason) == (code, reason)
+
+
+@BOTH
+def test_who_vanishes_is_noticed_on_the_other_side(
+    site: Site, agents: dict[str, Agent], server: Server, scheme: str
+) -> None:
+    path = f"/{scheme}/vanishes"
+
+    async def conversation() -> None:
+        async with visit(site, agents, scheme, path) as connection:
+            await connection.send("hello")
+            assert await connection.recv() == "hello"
+            connection.transport.abort()
+        async with visit(site, agents, scheme) as connection:
+            await connection.send("vanish")
+            with pytest.raises(ConnectionClosedError) as ended:
+                await connection.recv()
+            assert ended.value.rcvd is None
+
+    talk(conversation())
+    assert server.end(path).rcvd is None
 
 
 def test_what_both_sides_agree_on_passes(site: Site, agents: dict[str, Agent]) -> None:
-    with visit(site, agents, "https", subprotocols=["chat.v1", "chat.v2"]) as connection:
-        assert connection.subprotocol == "chat.v2"
-        assert [extension.name for extension in connection.protocol.extensions] == ["permessage-deflate"]
-    with visit(site, agents, "https", compression=None) as connection:
-        assert connection.protocol.extensions == []
-        connection.send("plain")
-        assert connection.recv() == "plain"
+    async def conversation() -> None:
+        async with visit(site, agents, "https", subprotocols=["chat.v1", "chat.v2"]) as connection:
+            assert connection.subprotocol == "chat.v2"
+            assert [extension.name for extension in connection.protocol.extensions] == ["permessage-deflate"]
+        async with visit(site, agents, "https", compression=None) as connection:
+            assert connection.protocol.extensions == []
+            await connection.send("plain")
+            assert await connection.recv() == "plain"
+
+    talk(conversation())
 
 
 def test_a_server_that_declines_is_heard(site: Site, agents: dict[str, Agent]) -> None:
-    with pytest.raises(InvalidStatus) as declined:
-        visit(site, agents, "https", "/closed")
-    assert declined.value.response.status_code == 403
-    assert declined.value.response.body == b"not you\n"
+    async def conversation() -> None:
+        with pytest.raises(InvalidStatus) as declined:
+            async with visit(site, agents, "https", "/closed"):
+                pass
+        assert declined.value.response.status_code == 403
+        assert declined.value.response.body == b"not you\n"
+
+    talk(conversation())
 
 
 def test_many_at_once_do_not_mix_up_their_messages(site: Site, agents: dict[str, Agent]) -> None:
-    with ExitStack() as held:
-        connections = [held.enter_context(visit(site, agents, "https")) for _ in range(20)]
-        for round_ in range(5):
-            for number, connection in enumerate(connections):
-                connection.send(f"{number}: {round_}")
-            for number, connection in enumerate(connections):
-                assert connection.recv() == f"{number}: {round_}"
+    async def conversation() -> None:
+        async with AsyncExitStack() as held:
+            connections = [await held.enter_async_context(visit(site, agents, "https")) for _ in range(50)]
+            for round_ in range(5):
+                for number, connection in enumerate(connections):
+                    await connection.send(f"{number}: {round_}")
+                for number, connection in enumerate(connections):
+                    assert await connection.recv() == f"{number}: {round_}"
+
+    talk(conversation())
 
 
 def test_a_request_that_asks_for_another_protocol_has_no_body(site: Site, agents: dict[str, Agent]) -> None:
