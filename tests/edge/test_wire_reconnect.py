@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from harness.edge import Edge
 from harness.muxado import STOP_TUNNEL, UNBIND
+from harness.process import until
 from harness.scripted import RUST, Refused, ScriptedAgent, response
 from harness.visitor import Visitor
 
@@ -185,3 +188,28 @@ def test_an_agent_that_dies_leaves_no_name_behind(edge: Edge, comes: Comes) -> N
     other, _ = comes()
     assert other.bind("http", {"URL": bound.url}).url == bound.url
     assert not [frame for frame in other.frames if frame.payload[:4] == STOP_TUNNEL.to_bytes(4, "big")]
+
+
+def test_r87_a_restart_of_the_edge_shows_an_agent_that_tries_on_no_error_answer(new_edge: Callable[..., Edge]) -> None:
+    """Refused connections are what SDKs try again soon; an `Error` sends those over Rust away for minutes."""
+    edge = new_edge()
+    with ScriptedAgent.to(edge) as agent:
+        client = agent.login(edge.token)["ClientId"]
+        bound = agent.bind("http")
+        edge.process.signal(signal.SIGTERM)
+        agent.wait_ended()
+    restart = threading.Thread(target=lambda: (edge.process.wait(), edge.start()))
+    restart.start()
+
+    def come_back() -> ScriptedAgent | None:
+        try:
+            return ScriptedAgent.to(edge)
+        except OSError:  # refused, or cut off during the handshake
+            return None
+
+    with until("the edge is there again", come_back) as agent:
+        assert agent.login(edge.token, client_id=client)["Error"] == ""
+        assert agent.bind_again(bound).url == bound.url
+        agent.serve_http(named(b"back"))
+        restart.join()
+        assert asked(edge, bound.url) == b"back"
