@@ -249,6 +249,14 @@ def test_a_way_to_the_edge_that_cannot_be_gone_is_not_gone_around(
     assert f"This version cannot do what agent.{line.split(':', maxsplit=1)[0]} asks for" in err
 
 
+def test_a_proxy_of_the_environment_that_is_not_used_is_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://me:s3cr3t@proxy:3128")
+    records = plan("http", "80", "--connect-url", "e.test")["records"]
+    told = [record["msg"] for record in records if record["lvl"] == "warn"]
+    assert told == ["https_proxy is not used yet: the edge is dialled directly"]
+    assert not [record for record in plan("http", "80")["records"] if record["lvl"] == "warn"]
+
+
 # === YAML
 
 

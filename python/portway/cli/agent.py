@@ -18,6 +18,7 @@ from portway.config.model import Config, Entry
 
 MILLISECOND = 1_000_000  # durations of files are in nanoseconds
 
+PROXIES = ("http_proxy", "http_proxy_env", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY")
 # To connect past them would be something else than what was asked for.
 NOT_YET = ("connect_interface", "crl_url", "proxy_url")
 
@@ -69,6 +70,8 @@ class Settings:
             self._record("warn", text)
         if self.config.agent.get("dns_resolver_ips"):
             warnings = [*warnings, "dns_resolver_ips is not used yet: names are resolved by the system"]
+        if "connect_url" in self.config.agent and (proxy := next(filter(os.environ.get, PROXIES), None)):
+            self._record("warn", f"{proxy} is not used yet: the edge is dialled directly")
         for text in warnings:
             self._record("warn", text)
             notice(f"Warning: {text}")
