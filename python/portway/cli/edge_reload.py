@@ -31,7 +31,7 @@ def reload(given: Given) -> None:
 
 
 def ask(path: Path, request: str) -> str:
-    """One line to the edge behind this socket, and its answer."""
+    """One line to the edge behind this socket, and its answer, which may have several."""
     if not hasattr(socket, "AF_UNIX"):
         raise CommandError("A running edge cannot be reached on this system: restart it instead.")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -40,7 +40,7 @@ def ask(path: Path, request: str) -> str:
             connection.connect(str(path))
             connection.sendall(f"{request}\n".encode())
             with connection.makefile(encoding="utf-8", errors="replace") as lines:
-                return lines.readline().rstrip("\n")
+                return lines.read().rstrip("\n")
         except TimeoutError:
             raise CommandError(f"The edge behind {path} did not answer within {PATIENCE_SECONDS} s.") from None
         except OSError as error:

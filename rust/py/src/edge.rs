@@ -11,6 +11,8 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tokio::runtime::Builder;
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -76,6 +78,10 @@ pub(crate) fn run(descriptor: i32) -> Result<(), Fatal> {
 async fn edge(plan: EdgePlan) -> Result<(), Fatal> {
     let mut stop =
         signals::stops(false).map_err(|error| Fatal(format!("cannot follow signals: {error}")))?;
+    // Followed from the beginning: until then it would end the process.
+    #[cfg(unix)]
+    let hang_up = signal(SignalKind::hangup())
+        .map_err(|error| Fatal(format!("cannot follow signals: {error}")))?;
     #[cfg(unix)]
     let data_dir = plan.edge.data_dir.clone();
     let edge = Edge::start(plan.edge, systemd::sockets(), None).map_err(|error| {
@@ -94,7 +100,7 @@ async fn edge(plan: EdgePlan) -> Result<(), Fatal> {
         let listener = data_dir
             .map(|dir| control(&dir.join(CONTROL)))
             .transpose()?;
-        tokio::spawn(follow_requests(listener, reloader))
+        tokio::spawn(follow_requests(listener, hang_up, reloader))
     };
     let show = |address: Option<std::net::SocketAddr>| {
         address.map_or_else(|| "off".into(), |address| address.to_string())
@@ -212,11 +218,11 @@ fn control(path: &std::path::Path) -> Result<tokio::net::UnixListener, Fatal> {
 }
 
 #[cfg(unix)]
-async fn follow_requests(listener: Option<tokio::net::UnixListener>, reloader: Arc<Reloader>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
-        return;
-    };
+async fn follow_requests(
+    listener: Option<tokio::net::UnixListener>,
+    mut hang_up: Signal,
+    reloader: Arc<Reloader>,
+) {
     loop {
         let connection = async {
             match &listener {
@@ -238,7 +244,7 @@ async fn follow_requests(listener: Option<tokio::net::UnixListener>, reloader: A
     }
 }
 
-/// One line each way.
+/// A line asks, and everything up to the end is the answer.
 #[cfg(unix)]
 async fn answer(connection: tokio::net::UnixStream, reloader: Arc<Reloader>) {
     let (reader, mut writer) = connection.into_split();
@@ -252,8 +258,8 @@ async fn answer(connection: tokio::net::UnixStream, reloader: Arc<Reloader>) {
     }
     let reply = match line.trim() {
         "reload" => match reloader.reload().await {
-            Ok(text) => format!("ok {}\n", text.replace('\n', " ")),
-            Err(text) => format!("error {}\n", text.replace('\n', " ")),
+            Ok(text) => format!("ok {text}\n"),
+            Err(text) => format!("error {text}\n"),
         },
         other => format!("error unknown request {other:?}\n"),
     };
