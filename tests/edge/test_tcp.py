@@ -67,7 +67,7 @@ def test_iperf3_measures_through_an_endpoint(site: Site, iperf: Iperf, flags: tu
     told = json.loads(done.stdout)
     assert "error" not in told
     # It does not wait for the last bytes: what is still on its way when it stops is not counted as received.
-    assert told["end"]["sum_sent"]["bytes"] >= 19 * MIB
+    assert told["end"]["sum_sent"]["bytes"] >= 15 * MIB
     assert told["end"]["sum_received"]["bytes"] > MIB
 
 
