@@ -101,7 +101,7 @@ fn r64_missing_and_null_are_the_same_for_every_key() {
 }
 
 #[test]
-fn r65_the_answer_has_the_keys_of_the_protocol_and_no_others() {
+fn r65_r81_the_answer_has_the_keys_of_the_protocol_and_offers_no_more() {
     let answer = AuthResponse::default().encode();
     let keys = |value: &Value| {
         value
