@@ -44,6 +44,8 @@ const KNOWN: [u32; 6] = [
 ];
 /// After a refused login, so that the answer is read before the connection ends.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// From an SDK having read the answer to a bind until it surely knows of the endpoint.
+const SETTLE: Duration = Duration::from_millis(50);
 
 /// A connection that has not yet shown what it is.
 struct Arrival {
@@ -414,6 +416,7 @@ impl Arrival {
         match bind::bind(&self.core, agent, &request).await {
             Ok((response, endpoint)) => {
                 rpc::answer(stream, &response.encode()).await;
+                settled(agent).await;
                 endpoint.go_live();
             }
             Err(refusal) => {
@@ -438,6 +441,7 @@ impl Arrival {
             Ok((id, endpoint)) => {
                 rpc::answer(stream, &messages::labeled_answer(&id, "")).await;
                 if let Some(endpoint) = endpoint {
+                    settled(agent).await;
                     endpoint.go_live();
                 }
             }
@@ -446,6 +450,13 @@ impl Arrival {
                 rpc::answer(stream, &messages::labeled_answer("", &refusal.to_string())).await;
             }
         }
+    }
+}
+
+/// The agent has read that an endpoint is bound. The SDKs enter it in their table just after that.
+async fn settled(agent: &AgentSession) {
+    if agent.kind != PeerKind::Portway {
+        sleep(SETTLE).await;
     }
 }
 

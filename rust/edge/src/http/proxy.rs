@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, response};
@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use portway_mux::{ErrorCode, StreamReset};
 use portway_policy::{Answer, Seen};
 use portway_wire::{Code, Scheme};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::body::{Body, Upload};
 use super::fields::{self, AGENT_ERROR, ERROR_CODE};
@@ -24,6 +24,9 @@ use super::{page, upgrade, websocket};
 use crate::core::Core;
 use crate::endpoint::{Endpoint, Visit};
 use crate::registry::{Pick, Pool};
+
+/// Before a request is tried again at an agent that seems not to know of its endpoint yet.
+const SETTLE: Duration = Duration::from_millis(50);
 
 /// One visitor's connection, which carries requests one after the other or, as h2, side by side.
 pub(super) struct Connection {
@@ -258,7 +261,7 @@ impl Connection {
         route: &mut Route,
         head: Parts,
         upload: Upload,
-        limit: std::time::Duration,
+        limit: Duration,
     ) -> Result<Response<Incoming>, Answer> {
         let uploading = upload.pulse();
         let bodyless = upload.is_empty();
@@ -317,6 +320,10 @@ impl Connection {
                     }
                     // An answer that cannot be read is one: only silence is asked again.
                     if let Some(spare) = spare.filter(|_| again && !error.is_parse()) {
+                        if !used {
+                            // The agent does not know of its endpoint yet.
+                            sleep(SETTLE).await;
+                        }
                         request = spare;
                         continue;
                     }
