@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"strconv"
@@ -52,6 +53,19 @@ func codeOf(err error) string {
 		return coded.ErrorCode()
 	}
 	return ""
+}
+
+// The start of this SDK races with a login that is quicker than itself (the first setInner of Connect takes away what
+// the login has set), and it panics at the first bind then: the dial waits for it.
+type patient struct{ net.Dialer }
+
+func (p *patient) Dial(network, address string) (net.Conn, error) {
+	return p.DialContext(context.Background(), network, address)
+}
+
+func (p *patient) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	time.Sleep(20 * time.Millisecond)
+	return p.Dialer.DialContext(ctx, network, address)
 }
 
 func told(event string, err error) {
@@ -210,6 +224,7 @@ func run() error {
 	var refusal error
 	asked := []ngrok.ConnectOption{
 		ngrok.WithAuthtoken(want.Token), ngrok.WithServer(want.Server), ngrok.WithCA(pool), ngrok.WithMetadata(want.Metadata),
+		ngrok.WithDialer(&patient{}),
 		ngrok.WithDisconnectHandler(func(_ context.Context, _ ngrok.Session, err error) {
 			if err == nil {
 				return
