@@ -15,8 +15,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::rng::Rng;
 use crate::rules::Rules;
 
-/// What was written has arrived by then.
-pub(crate) const LATEST: Duration = Duration::from_secs(10);
+/// What the driver of a session holds has arrived by then, on the worst of connections.
+pub(crate) const LATEST: Duration = Duration::from_mins(5);
 
 /// How a connection behaves.
 #[derive(Clone, Copy, Debug)]
