@@ -139,3 +139,13 @@ def test_calls_run_side_by_side(channel: grpc.Channel) -> None:
     echo: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/test.Service/Echo")
     running = [(n, echo.future(str(n).encode() * 1000, timeout=PATIENCE)) for n in range(200)]
     assert all(call.result() == str(n).encode() * 1000 for n, call in running)
+
+
+def test_small_messages_wait_for_a_slow_visitor(channel: grpc.Channel) -> None:
+    """They are no flood, however many of them are on their way."""
+    count: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream("/test.Service/Count")
+    calls = [count(b"20000", timeout=PATIENCE) for _ in range(4)]
+    heard = [iter(call) for call in calls]
+    assert [next(one) for one in heard] == [b"0"] * 4
+    for one in heard:  # the others wait meanwhile
+        assert sum(1 for _ in one) == 19_999

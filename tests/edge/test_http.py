@@ -107,6 +107,20 @@ def test_bodies_of_any_size_pass_both_ways(site: Site, scheme: str) -> None:
     assert "transfer-encoding" not in framing
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS", "PROPFIND"])
+def test_any_request_may_have_a_body(site: Site, method: str) -> None:
+    with site.raw() as raw:
+        raw.send(head(site.host("http"), method, "/", "Content-Length: 5") + b"sized")
+        assert raw.response().status == 200
+        assert site.upstream.seen[-1].body == b"sized"
+        raw.send(head(site.host("http"), method, "/", "Transfer-Encoding: chunked") + b"6\r\nchunks\r\n0\r\n\r\n")
+        assert raw.response().status == 200
+        assert site.upstream.seen[-1].body == b"chunks"
+    with Http2Visitor(site.edge, site.secure.url) as visitor:
+        assert visitor.ask(request(site.host("https"), "/", method), b"frames").status == 200
+        assert site.upstream.seen[-1].body == b"frames"
+
+
 def test_a_body_is_passed_on_while_it_comes(site: Site) -> None:
     """The upstream answers after the first half; nobody waits for the second."""
     with site.raw() as raw:

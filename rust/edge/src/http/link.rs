@@ -23,9 +23,11 @@ use crate::endpoint::{Endpoint, NOTHING, Visit};
 
 /// Connections that one visitor's connection keeps; more at a time are opened for it all the same.
 const KEPT: usize = 16;
-/// Credit of HTTP/2 towards upstreams, in bytes. The second also bounds how many small messages may
-/// wait for a slow visitor; windows that grow by themselves begin with too few.
-const STREAM_WINDOW: u32 = 4 << 20;
+/// Credit of HTTP/2 towards upstreams, in bytes. h2 takes more than half the second in overhead, 256
+/// bytes for each small message that waits, for a flood and ends the connection: one stream that a
+/// slow visitor holds up must not come near it. Windows that grow by themselves begin with room for
+/// a hundred messages.
+const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 /// How long the last response may take to be finished with before a new connection is opened.
 const SETTLE: Duration = Duration::from_millis(250);

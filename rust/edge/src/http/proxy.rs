@@ -400,6 +400,13 @@ fn prepare(mut head: Parts, upload: Upload, endpoint: &Endpoint) -> Request<Uplo
     } else {
         head.uri = path.into();
         head.version = Version::HTTP_11;
+        // Left to itself, hyper sends no body of unknown length with a GET.
+        if !upload.is_empty() && !head.headers.contains_key(header::CONTENT_LENGTH) {
+            head.headers.insert(
+                header::TRANSFER_ENCODING,
+                HeaderValue::from_static("chunked"),
+            );
+        }
     }
     Request::from_parts(head, upload)
 }

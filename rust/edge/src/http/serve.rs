@@ -22,9 +22,10 @@ use crate::transport::Rewound;
 
 /// Requests of one HTTP/2 connection at a time.
 const H2_STREAMS: u32 = 256;
-/// Credit of an HTTP/2 stream and connection towards visitors, in bytes.
-const H2_STREAM_WINDOW: u32 = 1 << 20;
-const H2_CONNECTION_WINDOW: u32 = 4 << 20;
+/// Credit of an HTTP/2 stream and connection towards visitors, in bytes. Why the second is so much
+/// larger: as in [`super::link`].
+const H2_STREAM_WINDOW: u32 = 512 << 10;
+const H2_CONNECTION_WINDOW: u32 = 8 << 20;
 
 /// A visitor without TLS.
 pub(crate) async fn plain(core: Arc<Core>, visitor: Visitor, io: TcpStream) {
