@@ -61,9 +61,9 @@ def test_a_websocket_is_one_to_the_upstream(sdks: Sdks, edge: Edge, kind: str) -
     with serve(echo, "127.0.0.1", 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         port = server.socket.getsockname()[1]
-        sdk = sdks.run(kind, Want("http", f"http://127.0.0.1:{port}"))
+        sdk = sdks.run(kind, Want("http", f"http://127.0.0.1:{port}", f"http://ws-{kind}.localhost"))
         host = sdk.url.split("://")[1]
-        with open_websocket(f"ws://{host}/", sock=dial(edge, sdk.url, ["http/1.1"]), proxy=None) as websocket:
+        with open_websocket(f"ws://{host}/", sock=dial(edge, sdk.url), proxy=None) as websocket:
             for message in ("hello", b"\x00\xff" * 40_000, ""):
                 websocket.send(message)
                 assert websocket.recv(10) == message

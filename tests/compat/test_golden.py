@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -43,15 +44,14 @@ class Recorder:
             threading.Thread(target=self._answer, args=(len(self.peers), peer), daemon=True).start()
 
     def _answer(self, number: int, peer: Peer) -> None:
-        while not peer.ended:
-            try:
+        # It ends when the SDK has nothing more to say, or when we cut it off.
+        with contextlib.suppress(AssertionError, OSError):
+            while True:
                 stream = peer.accept(AUTH, BIND, BIND_LABELED, UNBIND)
-            except AssertionError:
-                return  # it has nothing more to say
-            assert stream.kind is not None
-            message = stream.json()
-            self.asked.append((number, stream.kind, message))
-            stream.answer(reply(stream.kind, message, len(self.asked)))
+                assert stream.kind is not None
+                message = stream.json()
+                self.asked.append((number, stream.kind, message))
+                stream.answer(reply(stream.kind, message, len(self.asked)))
 
     def of(self, number: int, *kinds: int) -> list[Json]:
         """The messages of one connection that are of these types."""

@@ -219,9 +219,10 @@ def test_a_circuit_breaker_lets_a_healthy_upstream_be(sdks: Sdks, upstream: Http
 @OLD
 def test_websocket_messages_become_bytes_of_tcp(sdks: Sdks, edge: Edge, upstreams: Upstreams, kind: str) -> None:
     upstream = upstreams.recording(greeting=b"220 ready\r\n")
-    sdk = sdks.run(kind, Want("http", f"tcp://{upstream.address}", options=[("websocket_tcp_conversion",)]))
+    options = [("websocket_tcp_conversion",)]
+    sdk = sdks.run(kind, Want("http", f"tcp://{upstream.address}", f"http://ws-{kind}.localhost", options))
     host = sdk.url.split("://")[1]
-    with open_websocket(f"ws://{host}/", sock=dial(edge, sdk.url, ["http/1.1"]), proxy=None) as websocket:
+    with open_websocket(f"ws://{host}/", sock=dial(edge, sdk.url), proxy=None) as websocket:
         assert websocket.recv(20) == b"220 ready\r\n"
         websocket.send(b"HELO ")
         websocket.send("you\r\n")
