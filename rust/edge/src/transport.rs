@@ -14,6 +14,9 @@ use tokio::net::TcpStream;
 
 /// Bytes a PROXY header may have.
 const PROXY_HEADER: usize = 2048;
+const PREFIX_V1: &[u8] = b"PROXY ";
+/// The longest line of version 1 there can be.
+const LONGEST_V1: usize = 107;
 
 /// A transport of which the first bytes were read already.
 #[derive(Debug)]
@@ -163,6 +166,9 @@ pub(crate) async fn read_proxy_header(
         if io.read_buf(&mut bytes).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        if is_begun(&bytes) {
+            continue;
+        }
         let parsed = ppp::HeaderResult::parse(&bytes);
         let (source, length) = match &parsed {
             ppp::HeaderResult::V1(Ok(header)) => (v1_source(header.addresses), header.header.len()),
@@ -184,6 +190,12 @@ pub(crate) async fn read_proxy_header(
     }
 }
 
+/// Version 1 in the middle of its line. The parser takes a number that is still to come for none.
+fn is_begun(bytes: &[u8]) -> bool {
+    let begins = bytes.starts_with(PREFIX_V1) || PREFIX_V1.starts_with(bytes);
+    begins && bytes.len() <= LONGEST_V1 && !bytes.contains(&b'\n')
+}
+
 fn v1_source(addresses: ppp::v1::Addresses) -> Option<SocketAddr> {
     match addresses {
         ppp::v1::Addresses::Tcp4(it) => Some((it.source_address, it.source_port).into()),
@@ -197,5 +209,33 @@ fn v2_source(addresses: ppp::v2::Addresses) -> Option<SocketAddr> {
         ppp::v2::Addresses::IPv4(it) => Some((it.source_address, it.source_port).into()),
         ppp::v2::Addresses::IPv6(it) => Some((it.source_address, it.source_port).into()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_begun;
+
+    #[test]
+    fn a_header_is_not_judged_before_it_is_there() {
+        let headers: [&[u8]; 4] = [
+            b"PROXY TCP4 203.0.113.9 198.51.100.1 4711 443\r\n",
+            b"PROXY TCP6 2001:db8::9 2001:db8::1 4711 443\r\n",
+            b"PROXY UNKNOWN\r\n",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xcb\x00\x71\x09\xc6\x33\x64\x01\x12\x67\x01\xbb",
+        ];
+        for header in headers {
+            for end in 1..header.len() {
+                let part = &header[..end];
+                let parsed = ppp::HeaderResult::parse(part);
+                assert!(
+                    is_begun(part) || ppp::PartialResult::is_incomplete(&parsed),
+                    "{part:?}"
+                );
+            }
+            assert!(!is_begun(header));
+        }
+        assert!(!is_begun(&[b"PROXY ", &[b'1'; 200][..]].concat()));
+        assert!(!is_begun(b"GET / HTTP/1.1"));
     }
 }
