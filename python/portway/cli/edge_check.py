@@ -28,6 +28,7 @@ PATIENCE_SECONDS = 5
 CLOCK_TOLERANCE_SECONDS = 30
 # Seconds from the epoch of NTP (1900) to that of Unix.
 NTP_EPOCH = 2_208_988_800
+NTP_PORT = 123
 
 
 class Finding(NamedTuple):
@@ -40,7 +41,9 @@ def check(
     given: Given,
     time_server: Annotated[
         str | None,
-        typer.Option(metavar="HOST", help="NTP server to compare the clock with; empty for none", show_default=True),
+        typer.Option(
+            metavar="HOST[:PORT]", help="NTP server to compare the clock with; empty for none", show_default=True
+        ),
     ] = "pool.ntp.org",
 ) -> int:
     """Test what an edge needs: DNS, ports, certificate, clock.
@@ -238,8 +241,9 @@ def handshake(listening: str, name: str, ca: Path | None) -> str:
 def clock(server: str) -> Iterator[Finding]:
     if not server:
         return
+    host, _, port = server.partition(":")
     try:
-        offset = offset_from(server)
+        offset = offset_from(host, int(port or NTP_PORT))
     except (OSError, struct.error, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         yield Finding(f"compared with {server}", "WARN", f"Could not be asked: {reason}")
@@ -252,7 +256,7 @@ def clock(server: str) -> Iterator[Finding]:
         yield Finding(f"compared with {server}", "OK", detail)
 
 
-def offset_from(server: str, port: int = 123) -> float:
+def offset_from(server: str, port: int = NTP_PORT) -> float:
     """Seconds this clock is ahead of a time server (SNTP, RFC 4330). Raises `OSError` or `ValueError`."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.settimeout(PATIENCE_SECONDS)
