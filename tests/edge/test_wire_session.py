@@ -218,6 +218,7 @@ def test_t6_who_has_logged_in_may_be_silent(new_edge: NewEdge, tmp_path: Path) -
 
 
 def test_m49_a_connection_that_is_cut_ends_everything_on_it(edge: Edge) -> None:
+    since = edge.process.position
     with ScriptedAgent.logged_in(edge) as agent:
         bound = agent.bind("http")
         with Visitor(edge, bound.url) as visitor:
@@ -226,6 +227,7 @@ def test_m49_a_connection_that_is_cut_ends_everything_on_it(edge: Edge) -> None:
             agent.close()
             answer = visitor.connection.getresponse()
             assert (answer.status, answer.headers["ngrok-error-code"]) == (502, "ERR_NGROK_3210")
+    edge.process.wait_for("agent disconnected", since=since, err="the connection ended")
 
 
 def test_m41_a_thousand_streams_come_and_go(agent: ScriptedAgent) -> None:

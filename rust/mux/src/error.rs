@@ -114,7 +114,12 @@ impl fmt::Display for Closed {
         match &self.reason {
             CloseReason::Local => write!(f, "session closed: {}", self.code)?,
             CloseReason::GoAway => write!(f, "the peer closed the session: {}", self.code)?,
-            CloseReason::Eof => write!(f, "the connection ended")?,
+            // Most peers end TCP without the farewell of TLS; what rustls says of that helps nobody.
+            CloseReason::Eof
+            | CloseReason::Transport {
+                kind: io::ErrorKind::UnexpectedEof,
+                ..
+            } => write!(f, "the connection ended")?,
             CloseReason::Transport { text, .. } => write!(f, "the connection failed: {text}")?,
             CloseReason::Protocol => write!(f, "the peer broke the protocol: {}", self.code)?,
         }
