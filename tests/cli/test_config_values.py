@@ -96,7 +96,7 @@ def test_every_option_of_an_endpoint_is_read() -> None:
     assert (made["pooling_enabled"], made["inspect"], made["proxy_protocol"]) == (True, False, 1)
     assert made["traffic_policy"] == "on_tcp_connect: []\n"
     assert {"name", "url", "upstream", "traffic_policy_url", "agent_tls_termination"} < set(ENDPOINT)
-    assert set(UPSTREAM) == {"url", "protocol", "proxy_protocol", "tls_verify", "tls_verify_cas"}
+    assert set(UPSTREAM) == {"url", "protocol", "proxy_protocol", "tls_verify", "tls_verify_cas", "file_listing"}
 
 
 @pytest.mark.parametrize(
@@ -151,6 +151,7 @@ def test_an_old_option_of_a_tunnel_is_what_the_edge_is_asked_for(
         ("http", "upstream_protocol", "http2", "upstream_protocol", "http2"),
         ("http", "upstream_tls_verify", "true", "tls_verify", True),
         ("http", "upstream_tls_verify_cas", "ca.pem", "tls_verify_cas", "pem"),
+        ("http", "file_listing", "true", "listing", True),
         ("http", "policy_file", "ca.pem", "traffic_policy", "pem"),
         ("http", "policy", "{inbound: []}", "traffic_policy", '{"inbound": []}'),
         ("http", "inspect", "false", "inspect", False),

@@ -30,6 +30,7 @@ CURRENT = {
     Flag("upstream-tls-verify", "flag", "Verify the certificate of the upstream"): "HS",
     Flag("upstream-tls-verify-cas", "text", "PEM file with the CAs for that", "FILE"): "HS",
     Flag("upstream-protocol", "text", "http1 (default) or http2", "PROTOCOL"): "H",
+    Flag("file-listing", "flag", "Show what is in a folder that has no index page"): "H",
     Flag("crt", "text", "PEM certificate: TLS ends in this agent", "FILE"): "S",
     Flag("key", "text", "Its private key", "FILE"): "S",
     Flag("mutual-tls-cas", "text", "PEM file with CAs: visitors must show a certificate of these", "FILE"): "S",

@@ -19,7 +19,7 @@ V3_TOP = ("version", "agent", "endpoints", "tunnels")
 HTTP_ONLY = (
     *("schemes", "basic_auth", "circuit_breaker", "compression", "host_header", "oauth", "oidc", "request_header"),
     *("response_header", "user_agent_filter", "verify_webhook", "websocket_tcp_converter"),
-    *("app_protocol", "upstream_protocol"),
+    *("app_protocol", "upstream_protocol", "file_listing"),
 )
 ON_PROTOCOLS = {
     **dict.fromkeys(HTTP_ONLY, ("http",)),
@@ -278,6 +278,7 @@ V3_KEYS: dict[str, tuple[str, ...]] = {
     "upstream_protocol": ("upstream", "protocol"),
     "upstream_tls_verify": ("upstream", "tls_verify"),
     "upstream_tls_verify_cas": ("upstream", "tls_verify_cas"),
+    "file_listing": ("upstream", "file_listing"),
 }
 
 
@@ -315,6 +316,7 @@ def _options_of_endpoint(read: dict[str, Any], url: str) -> dict[str, Any]:
         "proxy_protocol": "upstream_proxy_protocol",
         "tls_verify": "upstream_tls_verify",
         "tls_verify_cas": "upstream_tls_verify_cas",
+        "file_listing": "file_listing",
     }
     options |= {new: up[old] for old, new in places.items() if old in up}
     if options.get("upstream_protocol") == "https":

@@ -109,6 +109,7 @@ def _plan(entry: Entry, proto: str, name: str) -> dict[str, Any]:
         "proxy_protocol": _proxy_protocol(given),
         "tls_verify": bool(given.get("upstream_tls_verify", False)),
         "tls_verify_cas": read(verify_cas) if verify_cas else None,
+        "listing": bool(given.get("file_listing", False)),
         "agent_tls": _agent_tls(given, read) if proto == "tls" else None,
         "opts": {**opts, **options.wire({**given, "proto": proto}, target.url, read)},
     }

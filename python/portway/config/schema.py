@@ -86,6 +86,7 @@ TUNNEL: dict[str, Key] = {
     "upstream_protocol": HTTP_VERSION,
     "upstream_tls_verify": FLAG,
     "upstream_tls_verify_cas": TEXT,
+    "file_listing": FLAG,
     "schemes": Key(values.one_of("http", "https"), "list"),
     "domain": TEXT,
     "hostname": TEXT,
@@ -168,6 +169,7 @@ UPSTREAM: dict[str, Key] = {
     "proxy_protocol": VERSIONED,
     "tls_verify": FLAG,
     "tls_verify_cas": TEXT,
+    "file_listing": FLAG,
 }
 
 AGENT_TLS: dict[str, Key] = {
