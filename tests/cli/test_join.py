@@ -13,6 +13,8 @@ import pytest
 from cli.command import run
 from harness.agents import Agents
 from harness.edge import Edge, isolated
+from harness.process import portway
+from harness.terminal import Terminal
 from harness.upstreams import Upstreams
 from portway.config.join import PREFIX
 from portway.config.load import load
@@ -96,3 +98,14 @@ def test_what_is_no_join_string_is_told_and_not_repeated(
     assert "This is no join string" in err
     assert "s3cr3t" not in err
     assert not list(home.iterdir())
+
+
+def test_a_terminal_shows_the_join_string_on_a_line_of_its_own(
+    terminals: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    free = [part for what in ("agent", "http", "https", "api") for part in (f"--{what}-addr", "127.0.0.1:0")]
+    argv = [*portway(), "edge", *free, "--data-dir", str(tmp_path / "data"), "--log", str(tmp_path / "log")]
+    terminal = terminals(*argv, env=isolated(tmp_path), columns=500)
+    line = "On the machine of an agent: portway config join "
+    screen = terminal.wait("the join string", lambda screen: line in screen)
+    assert PREFIX in screen.split(line)[1]

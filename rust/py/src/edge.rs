@@ -1,5 +1,6 @@
 //! The edge's process: its plan, its runtime, reload, and a stop in order.
 
+use std::io::{IsTerminal, Write};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,6 +115,7 @@ async fn edge(plan: EdgePlan) -> Result<(), Fatal> {
         join = edge.join_string(),
         "edge ready"
     );
+    show_join(edge.join_string());
     systemd::notify("READY=1");
     // The sender lives as long as this process.
     let _ = stop.wait_for(|stop| *stop >= Stop::Graceful).await;
@@ -127,6 +129,16 @@ async fn edge(plan: EdgePlan) -> Result<(), Fatal> {
     }
     tracing::info!(obj = "edge", "stopped");
     Ok(())
+}
+
+/// The join string is there to be copied: a person at a terminal gets it on a line of its own.
+fn show_join(join: &str) {
+    let mut out = std::io::stdout().lock();
+    if out.is_terminal() {
+        let line = format!("\nOn the machine of an agent: portway config join {join}\n\n");
+        // Nobody has to read it.
+        let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+    }
 }
 
 async fn at_once(stop: &mut watch::Receiver<Stop>) {
