@@ -80,4 +80,7 @@ async def main() -> int:
     return 0
 
 
-sys.exit(asyncio.run(main()))
+code = asyncio.run(main())
+sys.stdout.flush()
+# The SDK's own threads go on, and now and then crash an interpreter that is being taken down.
+os._exit(code)
