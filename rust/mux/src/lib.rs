@@ -7,7 +7,7 @@
 //! - [`window`]: receive credit, how it grows and when it is given back.
 //! - [`stream`]: the state of one stream.
 //! - [`sched`]: which stream may write next.
-//! - [`session`]: all of it together, without I/O and without a clock.
+//! - [`session`]: all of it together, without I/O; of the clock it asks round trips only.
 //! - [`drive`]: the only I/O: one task per session.
 //! - [`io`]: streams and sessions as their owners hold them.
 //! - [`copy`]: a stream joined to a connection.

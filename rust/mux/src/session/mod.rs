@@ -1,7 +1,7 @@
 //! A session without its transport: bytes in, bytes out, streams between (wire-protocol §2).
 //!
-//! No I/O, no lock, and of the clock no more than how long a round trip took. What others wait for is collected in [`Wakes`] and told by the
-//! caller once it has let go of the lock.
+//! No I/O, no lock, and of the clock no more than how long a round trip took. What others wait
+//! for is collected in [`Wakes`] and told by the caller once it has let go of the lock.
 //!
 //! - here: the state of a session, and its life.
 //! - [`streams`]: what the owners of streams do with them.
