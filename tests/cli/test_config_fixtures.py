@@ -261,7 +261,7 @@ def test_f8_files_are_merged_and_flags_and_variables_win(
 
 
 def test_f9_seven_errors_in_one_run(home: Path) -> None:
-    allowed = "url, protocol, proxy_protocol, tls_verify, tls_verify_cas"
+    allowed = "url, protocol, proxy_protocol, tls_verify, tls_verify_cas, file_listing"
     assert problems(
         home,
         """
