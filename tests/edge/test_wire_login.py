@@ -171,16 +171,40 @@ def test_a_login_with_wrong_types_is_refused(edge: Edge, agent: ScriptedAgent, e
     assert refused.value.code == 109
 
 
-def test_r66_row32_failed_logins_are_counted_and_soon_refused_unread(new_edge: NewEdge, tmp_path: Path) -> None:
-    edge = new_edge(*rules(tmp_path, "limits: {failed_logins: 3}\n"))
+def refusals(edge: Edge, *tokens: str) -> list[int]:
+    """The codes that logins with these tokens are refused with, one after the other."""
     codes = []
-    for _ in range(5):
+    for token in tokens:
         with ScriptedAgent.to(edge) as agent, pytest.raises(Refused) as refused:
-            agent.login("wrong")
+            agent.login(token)
         codes.append(refused.value.code)
-    assert codes == [107, 107, 107, 702, 702]
+    return codes
+
+
+def test_r66_row32_failed_logins_are_counted_and_soon_not_told_apart(new_edge: NewEdge, tmp_path: Path) -> None:
+    edge = new_edge(*rules(tmp_path, "limits: {failed_logins: 3}\n"))
+    assert refusals(edge, *["wrong"] * 5) == [107, 107, 107, 702, 702]
     assert edge.metric("portway_logins_failed_total") == 5
     assert edge.metrics()['portway_errors_total{code="ERR_NGROK_702"}'] == 2
+
+
+def test_a_right_token_is_not_held_up_by_wrong_ones_from_its_address(new_edge: NewEdge, tmp_path: Path) -> None:
+    edge = new_edge(*rules(tmp_path, "limits: {failed_logins: 3}\n"))
+    assert refusals(edge, "wrong", "wrong", "wrong", "wrong")[-1] == 702
+    with ScriptedAgent.to(edge) as agent:
+        assert agent.login(edge.token)["Error"] == ""
+    assert refusals(edge, "wrong") == [702], "one that is right does not let the others off"
+
+
+@pytest.mark.parametrize("token", ["short", "a" * 40, "changeme-changeme-changeme"])
+def test_beyond_the_limit_a_guess_at_a_token_that_can_be_guessed_tells_nothing(
+    token: str, new_edge: NewEdge, tmp_path: Path
+) -> None:
+    edge = new_edge(*rules(tmp_path, f"limits: {{failed_logins: 3}}\ntokens: [{{token: {token}, name: ann}}]\n"))
+    with ScriptedAgent.to(edge) as agent:
+        assert agent.login(token)["Error"] == ""
+    assert refusals(edge, *["wrong"] * 3) == [107] * 3
+    assert refusals(edge, token, "wrong", edge.token[:-1]) == [702] * 3
 
 
 def test_a_login_that_its_agent_does_not_wait_for_leaves_nothing_behind(edge: Edge) -> None:

@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::bind;
+use crate::control::Account;
 use crate::core::{Core, Stage};
 use crate::listen::Visitor;
 use crate::metrics::{Door, Turned};
@@ -311,23 +312,10 @@ impl Arrival {
         if core.stage() != Stage::Serving {
             return Err(Refusal::of(Code::DRAINING));
         }
-        let limit = core.config.load().limits.failed_logins;
-        if core.logins.blocked(self.from.ip(), limit, Instant::now()) {
-            return Err(Refusal::new(
-                Code(702),
-                "Too many failed logins from this address; wait a minute.",
-            ));
-        }
         let request = message.and_then(|message| AuthRequest::decode(&message));
         let request = request.map_err(|error| malformed(Code::BAD_AUTH, &error))?;
         check(&request)?;
-        let account = match core.control.authenticate(&request, self.from).await {
-            Ok(account) => account,
-            Err(refusal) => {
-                core.logins.failed(self.from.ip(), Instant::now());
-                return Err(refusal);
-            }
-        };
+        let account = self.judge(&request).await?;
         let kind = request.extra.peer_kind();
         self.mux.set_peer(match kind {
             PeerKind::Portway => Peer::PORTWAY,
@@ -367,6 +355,26 @@ impl Arrival {
         };
         let agent = AgentSession::new(id, identity, account, kind, self.from, self.mux.clone());
         Ok((Arc::new(agent), response))
+    }
+
+    /// Whose token it is. From an address that has failed too often the answer is the same for a
+    /// wrong token and for one that could have been guessed.
+    async fn judge(&self, request: &AuthRequest) -> Result<Account, Refusal> {
+        let core = &self.core;
+        let limit = core.config.load().limits.failed_logins;
+        let known = core.control.authenticate(request, self.from).await;
+        let (address, now) = (self.from.ip(), Instant::now());
+        let crowded = core.logins.crowded(address, limit, now);
+        let refusal = match known {
+            Ok(account) if !(crowded && account.guessable) => return Ok(account),
+            Err(refusal) if !crowded => refusal,
+            _ => Refusal::new(
+                Code::RATE_LIMIT,
+                "Too many failed logins from this address; wait a minute.",
+            ),
+        };
+        core.logins.failed(address, now);
+        Err(refusal)
     }
 
     /// Beats until the session ends; ends it when the agent does not answer.

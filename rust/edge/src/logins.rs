@@ -1,6 +1,8 @@
-//! Failed logins: counted by address, and beyond a limit refused unread (wire-protocol §4.3).
+//! Failed logins, counted by address (wire-protocol §4.3). Beyond a limit an address is told nothing
+//! about tokens that can be guessed. A token that cannot be guessed opens the door even then: whoever
+//! knows it is no guesser, however many of them share the address.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -17,7 +19,7 @@ pub(crate) struct Logins(Mutex<HashMap<IpAddr, (Instant, u32)>>);
 
 impl Logins {
     /// Whether an address has failed too often in the last minute.
-    pub(crate) fn blocked(&self, address: IpAddr, limit: u32, now: Instant) -> bool {
+    pub(crate) fn crowded(&self, address: IpAddr, limit: u32, now: Instant) -> bool {
         let failures = self.0.lock();
         failures
             .get(&home(address))
@@ -41,6 +43,13 @@ impl Logins {
     }
 }
 
+/// Whether somebody who tries token after token may ever come to this one. A random one of 22 letters
+/// and digits has 128 bits.
+pub(crate) fn is_guessable(token: &str) -> bool {
+    let different: HashSet<_> = token.bytes().collect();
+    token.len() < 22 || different.len() < 10
+}
+
 /// What one client can have: an IPv4 address, or the half of an IPv6 address that it is given.
 fn home(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -61,12 +70,26 @@ mod tests {
         let logins = Logins::default();
         let (address, now) = (IpAddr::from([192, 0, 2, 1]), Instant::now());
         for _ in 0..3 {
-            assert!(!logins.blocked(address, 3, now));
+            assert!(!logins.crowded(address, 3, now));
             logins.failed(address, now);
         }
-        assert!(logins.blocked(address, 3, now));
-        assert!(!logins.blocked(IpAddr::from([192, 0, 2, 2]), 3, now));
-        assert!(!logins.blocked(address, 3, now + WINDOW));
+        assert!(logins.crowded(address, 3, now));
+        assert!(!logins.crowded(IpAddr::from([192, 0, 2, 2]), 3, now));
+        assert!(!logins.crowded(address, 3, now + WINDOW));
+    }
+
+    #[test]
+    fn long_and_varied_tokens_are_not_guessed() {
+        for (token, guessable) in [
+            ("", true),
+            ("0123456789abcdefghijk", true),
+            ("0123456789abcdefghijkl", false),
+            ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", true),
+            ("changeme-changeme-changeme", true),
+            ("4f3a9c0d17be52684f3a9c0d17be5268aa00bb11", false),
+        ] {
+            assert_eq!(is_guessable(token), guessable, "{token}");
+        }
     }
 
     #[test]
@@ -79,13 +102,13 @@ mod tests {
         }
         let blocked = |network| {
             let address = IpAddr::from([0x2001, 0xdb8, 0, network, 9, 9, 9, 9]);
-            logins.blocked(address, 3, now)
+            logins.crowded(address, 3, now)
         };
         assert!(blocked(1) && !blocked(2));
         // An IPv4 address that an IPv6 socket shows is that address.
         logins.failed("::ffff:192.0.2.1".parse().unwrap(), now);
-        assert!(logins.blocked(IpAddr::from([192, 0, 2, 1]), 1, now));
-        assert!(!logins.blocked(IpAddr::from([192, 0, 2, 2]), 1, now));
+        assert!(logins.crowded(IpAddr::from([192, 0, 2, 1]), 1, now));
+        assert!(!logins.crowded(IpAddr::from([192, 0, 2, 2]), 1, now));
     }
 
     #[test]

@@ -36,6 +36,7 @@ impl Control for Embedded {
             Ok(Account {
                 name: "local".into(),
                 credential: "local".into(),
+                guessable: false,
             })
         } else {
             Err(Refusal::of(Code::UNKNOWN_TOKEN))

@@ -10,6 +10,7 @@ use portway_wire::{Code, EndpointUrl, Refusal, Scheme};
 
 use super::{Account, BindAsk, Control, LabelsAsk};
 use crate::config::{EdgeConfig, Reserved};
+use crate::logins::is_guessable;
 
 /// Tokens and who they belong to; replaced as a whole by a reload.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ struct Known {
     hash: String,
     name: String,
     acl: Vec<String>,
+    guessable: bool,
 }
 
 // === impl Fixed ===
@@ -48,6 +50,7 @@ impl Fixed {
                 token.name.clone()
             },
             acl: token.acl.iter().map(|rule| lower(rule)).collect(),
+            guessable: is_guessable(token.token.expose()),
         };
         self.0.store(
             Lists {
@@ -80,6 +83,7 @@ impl Fixed {
         Ok(Account {
             name: known.name.clone(),
             credential: known.hash.clone(),
+            guessable: known.guessable,
         })
     }
 

@@ -23,6 +23,8 @@ pub struct Account {
     pub name: String,
     /// Which credential was used; its end ends the session.
     pub credential: String,
+    /// The credential may be come upon by trying: it does not help where too much was tried.
+    pub guessable: bool,
 }
 
 /// What an agent wants to bind.
