@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use portway_mux::heartbeat::{self, Failure, Pace};
-use portway_mux::{CloseReason, Closed, Config, ErrorCode, Peer, ReadAhead, Session, Stream};
+use portway_mux::{CloseReason, Closed, Config, ErrorCode, Peer, Session, Stream};
 use portway_wire::auth::{Abilities, AuthRequest, AuthResponse, OLDER_VERSION, PeerKind, VERSION};
 use portway_wire::bind::{
     self as messages, BindRequest, BindResponse, LabeledRequest, PatchRequest,
@@ -28,7 +28,7 @@ use crate::metrics::{Door, Turned};
 use crate::naming::random_hex;
 use crate::rpc;
 use crate::session::{AgentSession, Identity};
-use crate::transport::{AgentSocket, Rewound};
+use crate::transport::of_an_agent;
 
 /// Streams of an agent that has not logged in.
 const STREAMS_BEFORE_LOGIN: usize = 16;
@@ -74,8 +74,7 @@ pub(crate) async fn serve(core: Arc<Core>, visitor: Visitor, io: TcpStream) {
             return;
         }
     };
-    let (socket, quick) = AgentSocket::new(io);
-    let io = ReadAhead::new(Rewound::new(visitor.first.clone(), socket));
+    let (io, quick) = of_an_agent(visitor.first.clone(), io);
     let limit = core.config.load().limits.handshake_timeout;
     match timeout(limit, acceptor.accept(io)).await {
         Ok(Ok(tls)) => run(core, visitor, tls, quick).await,

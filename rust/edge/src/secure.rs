@@ -4,7 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use portway_mux::copy::{Joint, join};
@@ -23,7 +23,7 @@ use crate::ingress;
 use crate::listen::Visitor;
 use crate::metrics::{Door, Turned};
 use crate::registry::Pick;
-use crate::transport::{AgentSocket, Rewound};
+use crate::transport::{Rewound, of_an_agent};
 
 /// Bytes of a ClientHello, with all its extensions.
 const LARGEST_HELLO: usize = 64 * 1024;
@@ -87,7 +87,8 @@ async fn nameless(core: Arc<Core>, visitor: Visitor, io: Rewound<TcpStream>) {
     let Ok(config) = core.certificates.for_agent(visitor.local.ip()) else {
         return;
     };
-    let (io, quick) = as_of_an_agent(io);
+    let (first, io) = io.into_parts();
+    let (io, quick) = of_an_agent(first, io);
     let Some(mut tls) = handshake(&core, &visitor, config, io).await else {
         return;
     };
@@ -112,17 +113,11 @@ async fn agent(core: Arc<Core>, visitor: Visitor, io: Rewound<TcpStream>) {
     let Ok(config) = core.certificates.for_agent(visitor.local.ip()) else {
         return;
     };
-    let (io, quick) = as_of_an_agent(io);
+    let (first, io) = io.into_parts();
+    let (io, quick) = of_an_agent(first, io);
     if let Some(tls) = handshake(&core, &visitor, config, io).await {
         ingress::run(core, visitor, tls, quick).await;
     }
-}
-
-/// Agents are acknowledged quickly wherever they come in.
-fn as_of_an_agent(io: Rewound<TcpStream>) -> (Rewound<AgentSocket>, Arc<AtomicBool>) {
-    let (first, io) = io.into_parts();
-    let (socket, quick) = AgentSocket::new(io);
-    (Rewound::new(first, socket), quick)
 }
 
 /// A tls endpoint: untouched, or plain bytes for the agent.

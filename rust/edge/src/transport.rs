@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
+use portway_mux::ReadAhead;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -95,10 +96,20 @@ pub(crate) struct AgentSocket {
     quick: Arc<AtomicBool>,
 }
 
+/// A connection as agents need it, on whatever port they come in: acknowledged quickly while the
+/// flag says so, and read ahead under bulk. `first`: what was read of it already.
+pub(crate) fn of_an_agent(
+    first: Bytes,
+    io: TcpStream,
+) -> (ReadAhead<Rewound<AgentSocket>>, Arc<AtomicBool>) {
+    let (socket, quick) = AgentSocket::new(io);
+    (ReadAhead::new(Rewound::new(first, socket)), quick)
+}
+
 // === impl AgentSocket ===
 
 impl AgentSocket {
-    pub(crate) fn new(inner: TcpStream) -> (Self, Arc<AtomicBool>) {
+    fn new(inner: TcpStream) -> (Self, Arc<AtomicBool>) {
         let quick = Arc::new(AtomicBool::new(true));
         let socket = Self {
             inner,
