@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 
 use super::sieve::Sieve;
 use crate::config::Limits;
@@ -23,10 +23,16 @@ const SIGN: usize = 64;
 const FAREWELL: Duration = Duration::from_secs(1);
 const FAREWELL_BYTES: usize = 256 * 1024;
 
-/// What moved on a connection.
-#[derive(Debug, Default)]
+/// So much later than the limit a connection is given up: whoever stopped the beating is told first,
+/// and the visitor by its error page.
+const LATE: Duration = Duration::from_secs(1);
+
+/// What moved on a connection, and when.
+#[derive(Debug)]
 pub(super) struct Pulse {
-    beats: AtomicU64,
+    since: Instant,
+    /// Of the last beat, in milliseconds from `since`.
+    last: AtomicU64,
     requests: AtomicU64,
     upgraded: AtomicBool,
 }
@@ -43,10 +49,28 @@ pub(super) struct Watched<T> {
 
 // === impl Pulse ===
 
+impl Default for Pulse {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            last: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            upgraded: AtomicBool::new(false),
+        }
+    }
+}
+
 impl Pulse {
     /// Something of a request or of its response moved.
     pub(super) fn beat(&self) {
-        self.beats.fetch_add(1, Ordering::Relaxed);
+        let now = self.since.elapsed().as_millis();
+        self.last
+            .store(u64::try_from(now).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// When nothing will have moved for so long, unless something does.
+    fn quiet_for(&self, limit: Duration) -> Instant {
+        self.since + Duration::from_millis(self.last.load(Ordering::Relaxed)) + limit
     }
 
     /// A request's head is there.
@@ -69,19 +93,19 @@ impl Pulse {
         self.upgraded.store(true, Ordering::Relaxed);
     }
 
-    /// What this resolves to, unless nothing has beaten for about as long as the limit. It is looked
-    /// at a bit late, for whoever stopped the beating is to be told first.
+    /// What this resolves to, unless nothing has beaten for as long as the limit.
     pub(super) async fn outlasts<F: Future>(
         &self,
         limit: Duration,
         waited_for: F,
     ) -> Option<F::Output> {
         tokio::pin!(waited_for);
+        self.beat();
         loop {
-            let before = self.beats.load(Ordering::Relaxed);
-            match timeout(limit * 9 / 8, waited_for.as_mut()).await {
+            let end = self.quiet_for(limit + LATE / 2);
+            match timeout_at(end, waited_for.as_mut()).await {
                 Ok(output) => return Some(output),
-                Err(_) if before == self.beats.load(Ordering::Relaxed) => return None,
+                Err(_) if self.quiet_for(limit + LATE / 2) == end => return None,
                 Err(_) => {}
             }
         }
@@ -93,17 +117,13 @@ impl Pulse {
         if self.requests.load(Ordering::Relaxed) == 0 {
             return Turned::Slow;
         }
-        // Looked at twice per limit and a bit: who waits for an upstream gets its error page first.
-        let tick = limits.idle_timeout * 5 / 8;
-        let mut quiet = 0;
-        let mut before = self.beats.load(Ordering::Relaxed);
-        while quiet < 2 {
-            sleep(tick).await;
-            let now = self.beats.load(Ordering::Relaxed);
-            quiet = if now == before { quiet + 1 } else { 0 };
-            before = now;
+        loop {
+            let end = self.quiet_for(limits.idle_timeout + LATE);
+            sleep_until(end).await;
+            if self.quiet_for(limits.idle_timeout + LATE) == end {
+                return Turned::Idle;
+            }
         }
-        Turned::Idle
     }
 }
 
@@ -206,7 +226,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::time::Instant;
 
     fn limits() -> Limits {
         Limits {
@@ -234,8 +253,8 @@ mod tests {
             why = pulse.silence(&limits) => assert_eq!(why, Turned::Idle),
             () = moving => {}
         }
-        let after = begin.elapsed().as_secs() - 450;
-        assert!((80..=150).contains(&after), "{after} s after the last beat");
+        let last = Duration::from_secs(450);
+        assert_eq!(begin.elapsed(), last + limits.idle_timeout + LATE);
     }
 
     #[tokio::test(start_paused = true)]
@@ -251,7 +270,7 @@ mod tests {
         let never = std::future::pending::<()>();
         let begin = Instant::now();
         assert_eq!(pulse.outlasts(limit, never).await, None);
-        assert_eq!(begin.elapsed(), Duration::from_secs(90));
+        assert_eq!(begin.elapsed(), limit + LATE / 2);
     }
 
     #[tokio::test(start_paused = true)]
