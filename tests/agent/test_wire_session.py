@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -203,24 +203,75 @@ def test_84_only_one_session_at_a_time(agent: Agent, played: PlayedEdge) -> None
     assert first.peer.ended
 
 
-def test_a_bind_that_is_refused_again_leaves_the_others_alone(
-    played: PlayedEdge, connecting: Connecting, alone_config: Callable[[str], Path]
+def answer_bind(session: Played, codes: Mapping[str, int]) -> str:
+    """Refuses the agent's next bind if there is a code for its name; the name."""
+    stream = session.peer.accept(BIND)
+    request = stream.json()
+    name: str = request["Extra"]["Name"]
+    if name in codes:
+        stream.answer({"Error": f"Not any more.\n\nERR_NGROK_{codes[name]}"})
+    else:
+        stream.answer({**request, "URL": URL, "Error": ""})
+        session.ids.append(request["Id"])
+    return name
+
+
+PASSING = [0, 128, 334, 350, 702, 703, 741, 742, 743, 802, 803, 9999]
+STANDING = [301, 307, 308, 309, 316, 318, 319, 320, 324, 332, 365, 381, 395, 399]
+ENDING = [103, 107, 300, 4018, 8014]
+
+
+@pytest.mark.parametrize("code", PASSING)
+def test_a_bind_that_is_refused_again_and_may_pass_is_tried_until_it_does(
+    code: int, agent: Agent, played: PlayedEdge
+) -> None:
+    played.next().up().peer.close()
+    again = played.next()
+    again.login()
+    name = answer_bind(again, {"command_line": code})
+    failed = agent.process.wait_for("failed to start tunnel")
+    assert (failed["name"], failed["lvl"]) == (name, "eror")
+    answer_bind(again, {})
+    until("it serves", lambda: serves(again))
+
+
+@pytest.mark.parametrize("code", STANDING)
+def test_a_bind_that_is_refused_again_and_stands_leaves_the_others_alone(
+    code: int, played: PlayedEdge, connecting: Connecting, alone_config: Callable[[str], Path]
 ) -> None:
     agent = connecting("start", "--all", "--config", str(alone_config("a b c")))
     played.next().up(3).peer.close()
     again = played.next()
     again.login()
-    for _ in range(3):
-        stream = again.peer.accept(BIND)
-        request = stream.json()
-        if request["Extra"]["Name"] == "b":
-            stream.answer({"Error": "Not any more.\n\nERR_NGROK_320"})
-        else:
-            stream.answer({**request, "URL": URL, "Error": ""})
-            again.ids.append(request["Id"])
-    failed = agent.process.wait_for("failed to start tunnel")
-    assert (failed["name"], failed["lvl"]) == ("b", "eror")
+    refused = {"b": code, "c": 334}
+    assert {answer_bind(again, refused) for _ in range(3)} == {"a", "b", "c"}
+
+    def failed() -> list[tuple[str, str]]:
+        return [(r["name"], r["lvl"]) for r in agent.process.records() if r["msg"] == "failed to start tunnel"]
+
+    until("both are told", lambda: sorted(failed()) == [("b", "eror"), ("c", "eror")])
+    # By its third attempt the other would have had its second.
+    assert [answer_bind(again, refused) for _ in range(2)] == ["c", "c"]
     until("it serves", lambda: serves(again))
+    again.peer.close()
+    after = played.next()
+    after.login()
+    assert {answer_bind(after, {}) for _ in range(3)} == {"a", "b", "c"}, "the next session asks for all"
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "later"])
+@pytest.mark.parametrize("code", ENDING)
+def test_a_bind_that_is_refused_to_the_whole_agent_ends_it(
+    code: int, later: bool, agent: Agent, played: PlayedEdge
+) -> None:
+    played.next().up().peer.close()
+    again = played.next()
+    again.login()
+    if later:
+        answer_bind(again, {"command_line": 334})
+    answer_bind(again, {"command_line": code})
+    assert agent.process.wait() == 1
+    assert f"ERROR:  ERR_NGROK_{code}" in agent.process.text("err").splitlines()
 
 
 @pytest.fixture

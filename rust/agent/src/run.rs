@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use portway_wire::{Reaction, Refusal};
+use portway_wire::{Code, Reaction, Refusal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
@@ -242,15 +242,17 @@ impl Life<'_> {
             let all = retries
                 .into_iter()
                 .map(|(endpoint, refusal)| rebind(&agent, &mux, endpoint, refusal));
-            futures_util::future::join_all(all).await;
-            std::future::pending::<()>().await;
+            match futures_util::future::try_join_all(all).await {
+                Ok(_) => std::future::pending().await,
+                Err(refusal) => refusal.to_string(),
+            }
         };
         tokio::pin!(rebinding);
         loop {
             tokio::select! {
                 cause = live.over() => return End::Lost(cause),
                 () = wanted(stop, Stop::Graceful) => return End::Stopped,
-                () = &mut rebinding => {}
+                text = &mut rebinding => return End::Fatal(text),
                 Some(request) = self.requests.recv() => match request {
                     Request::Stop => return End::Stopped,
                     Request::Ended { name, reason } => {
@@ -311,21 +313,41 @@ impl Life<'_> {
 }
 
 /// Tries an endpoint again that the edge refused after a reconnect, where that may help.
+///
+/// # Errors
+/// The [`Refusal`] that means the whole agent.
 async fn rebind(
     agent: &Arc<Agent>,
     mux: &portway_mux::Session,
     endpoint: Arc<Endpoint>,
     refusal: Refusal,
-) {
+) -> Result<(), Refusal> {
     let mut backoff = Backoff::binding();
     let mut refusal = refusal;
-    while matches!(refusal.code.0, 334 | 128 | 741) {
+    while may_pass(refusal.code) {
         sleep(backoff.next()).await;
         match agent.bind(mux, &endpoint).await {
-            Ok(bound) => return agent.started(&endpoint, &bound, true),
+            Ok(bound) => {
+                agent.started(&endpoint, &bound, true);
+                return Ok(());
+            }
             Err(SessionError::Bind { refusal: again, .. }) => refusal = again,
-            Err(_) => return,
+            Err(_) => return Ok(()),
         }
+    }
+    if refusal.code.reaction() == Reaction::Fatal {
+        return Err(refusal);
+    }
+    Ok(())
+}
+
+/// Whether an edge that refuses what it has given before may give it again: somebody else, or a dead
+/// session of ours, has the place; the edge has trouble; or nobody here knows what the code means.
+fn may_pass(code: Code) -> bool {
+    match code.reaction() {
+        Reaction::Retry | Reaction::RetrySoon => true,
+        Reaction::Fatal => false,
+        _ => matches!(code.0, 334 | 350) || code.text().is_empty(),
     }
 }
 

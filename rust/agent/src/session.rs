@@ -14,7 +14,7 @@ use portway_mux::{Acceptor, Closed, Config, ErrorCode, Peer, Session, Stream};
 use portway_wire::auth::{Abilities, AuthExtra, AuthRequest, AuthResponse, VERSION};
 use portway_wire::bind::{self as messages, BindResponse};
 use portway_wire::commands::{self, Command};
-use portway_wire::{Malformed, Refusal, rpc, stream_type};
+use portway_wire::{Malformed, Reaction, Refusal, rpc, stream_type};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -192,7 +192,9 @@ impl Agent {
         while let Some((endpoint, bound)) = binds.next().await {
             match bound {
                 Ok(bound) => self.started(&endpoint, &bound, first),
-                Err(SessionError::Bind { name, refusal }) if first => {
+                Err(SessionError::Bind { name, refusal })
+                    if first || refusal.code.reaction() == Reaction::Fatal =>
+                {
                     return Err(SessionError::Bind { name, refusal });
                 }
                 Err(SessionError::Bind { refusal, .. }) => {
@@ -247,7 +249,7 @@ impl Agent {
         let response = AuthResponse::decode(&answer)?;
         if !response.error.is_empty() {
             let refusal = Refusal::parse(&response.error);
-            if refusal.code.reaction() == portway_wire::Reaction::ForgetIdentity {
+            if refusal.code.reaction() == Reaction::ForgetIdentity {
                 *self.identity.lock() = Identity::default();
             }
             return Err(SessionError::Refused(refusal));
