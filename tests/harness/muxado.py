@@ -296,6 +296,7 @@ class Peer:
         self._next_id = 3 if agent else 2
         self._expected = 0
         self._accepted: set[int] = set()
+        self._sending = threading.Lock()  # frames stay whole, however many threads send
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -343,8 +344,9 @@ class Peer:
 
     def send_bytes(self, raw: bytes) -> None:
         step = self.write_bytes or len(raw)
-        for at in range(0, len(raw), step):
-            self.wire.send(raw[at : at + step])
+        with self._sending:
+            for at in range(0, len(raw), step):
+                self.wire.send(raw[at : at + step])
 
     def expect(self, what: Frame | Callable[[Frame], bool]) -> Frame:
         """The next frame, beyond those expected before, that is this one or answers to it."""
