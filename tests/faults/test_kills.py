@@ -176,9 +176,10 @@ class Storm:
         first, second = self.edge.tcp_ports[-2:]
         self.fixed = ["http://a.localhost", "https://b.localhost", f"tcp://localhost:{first}", "tls://c.localhost"]
         self.other = ["http://d.localhost", f"tcp://localhost:{second}"]
+        # Those with ports of their own come first: a random one could be theirs.
+        self.victims = [self.victim(urls) for urls in (self.fixed, self.other)]
         self.spared = self.agents.from_config(self.town.config())
         self.random_urls = self.spared.up(len(SCHEMES))
-        self.victims = [self.victim(urls) for urls in (self.fixed, self.other)]
         self.urls = [*self.random_urls, *(url for victim in self.victims for url in victim[1])]
 
     def victim(self, urls: list[str]) -> tuple[Agent, list[str]]:
