@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -134,17 +135,16 @@ def _from_flags(given: Given) -> dict[str, Any]:
         config["domains"] = [domain.strip(".").lower() for domain in domains]
     for listener in ("agent", "http", "https", "api"):
         if (text := given.text(f"{listener}_addr")) is not None:
-            config[f"{listener}_addr"] = address(text, f"{listener}-addr")
+            config[f"{listener}_addr"] = fitting(text, f"{listener}_addr", values.listener)
     for key in ("public_http_port", "public_https_port"):
         if (text := given.text(key)) is not None:
             config[key] = number(text, key, 65535)
     if (text := given.text("threads")) is not None:
         config["threads"] = number(text, "threads", 1024)
-    for key in ("tcp_ports", "public_agent_addr"):
-        if (text := given.text(key)) is not None:
-            config[key] = text
-    if "tcp_ports" in config:
-        ports(config["tcp_ports"])
+    if (text := given.text("tcp_ports")) is not None:
+        config["tcp_ports"] = fitting(text, "tcp_ports", values.ports)
+    if (text := given.text("public_agent_addr")) is not None:
+        config["public_agent_addr"] = text
     for key in ("data_dir", "certs_dir"):
         if (text := given.text(key)) is not None:
             config[key] = str(Path(text).expanduser().absolute())
@@ -164,10 +164,10 @@ def _tokens(given: Given) -> list[dict[str, Any]]:
     return [{"token": token} for token in tokens]
 
 
-def address(text: str, flag: str) -> str | None:
-    """As `values.listener`, for a flag."""
+def fitting(text: str, flag: str, parse: Callable[[str], str | None]) -> str | None:
+    """What a text means that `values` reads, for a flag."""
     try:
-        return values.listener(text)
+        return parse(text)
     except ValueError as error:
         raise unfit(text, flag, str(error)) from None
 
@@ -176,18 +176,6 @@ def number(text: str, flag: str, most: int, least: int = 1) -> int:
     if not (text.isascii() and text.isdecimal() and least <= int(text) <= most):
         raise unfit(text, flag, f"a number from {least} to {most}")
     return int(text)
-
-
-def ports(text: str) -> range:
-    """`20000-20999` or one port."""
-    first, _, last = text.partition("-")
-    try:
-        span = range(number(first, "tcp-ports", 65535), number(last or first, "tcp-ports", 65535) + 1)
-    except CommandError:
-        span = range(0)
-    if not span:
-        raise unfit(text, "tcp-ports", "a range such as 20000-20999")
-    return span
 
 
 def unfit(text: str, flag: str, expected: str) -> CommandError:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from yaml.nodes import MappingNode, Node, SequenceNode
 
-from portway.config import values
-from portway.config.document import is_null, kind, parse, read_text
+from portway.config import endpoint_url, values
+from portway.config.document import is_null, kind, pairs, parse, read_text
 from portway.config.errors import ConfigError
 from portway.config.reader import Reader
 from portway.config.schema import FLAG, TEXT, TEXTS, TREE, Key
 
 ADDRESS = Key(values.text)
-NUMBER = Key(values.integer)
-DURATION = Key(lambda text: values.duration(text) // 1_000_000)
+PORT = Key(values.between(1, 65535))
+# What fits everywhere the edge runs.
+NUMBER = Key(values.between(0, 2**32 - 1))
+DURATION = Key(values.millis)
+RULES = Key(values.rule, "list")
 
 LIMITS: dict[str, Key] = {
     "connections": NUMBER,
@@ -36,9 +40,9 @@ LIMITS: dict[str, Key] = {
     "drain": DURATION,
     "webhook_bytes": NUMBER,
 }
-TOKEN: dict[str, Key] = {"token": TEXT, "token_file": TEXT, "name": TEXT, "acl": TEXTS, "metadata": TEXT}
+TOKEN: dict[str, Key] = {"token": TEXT, "token_file": TEXT, "name": TEXT, "acl": RULES, "metadata": TEXT}
 RESERVED: dict[str, Key] = {"name": TEXT, "token": TEXT}
-LABELS: dict[str, Key] = {"match": TREE, "url": TEXT}
+LABELS: dict[str, Key] = {"match": TREE, "url": Key(lambda text: endpoint_url.parse(text).text)}
 PROXY: dict[str, Key] = dict.fromkeys(("agent", "http", "https", "tcp"), FLAG)
 
 TOP: dict[str, Key] = {
@@ -50,10 +54,10 @@ TOP: dict[str, Key] = {
     "tcp_ports": TEXT,
     "data_dir": TEXT,
     "certs_dir": TEXT,
-    "public_http_port": NUMBER,
-    "public_https_port": NUMBER,
+    "public_http_port": PORT,
+    "public_https_port": PORT,
     "public_agent_addr": Key(values.host_port),
-    "threads": NUMBER,
+    "threads": Key(values.between(1, 1024)),
     "reserved_only": FLAG,
     "proxy_protocol": Key(shape="map", keys=PROXY),
     "limits": Key(shape="map", keys=LIMITS),
@@ -61,7 +65,13 @@ TOP: dict[str, Key] = {
     "log_level": Key(values.one_of("debug", "info", "warn", "error", "eror", "crit")),
     "log_format": Key(values.one_of("term", "logfmt", "json")),
 }
+# Where it listens; of their flags the same is told.
+PLACES: dict[str, Callable[[str], str | None]] = {
+    **dict.fromkeys(("agent_addr", "http_addr", "https_addr", "api_addr"), values.listener),
+    "tcp_ports": values.ports,
+}
 LISTS = {"tokens": TOKEN, "reserved": RESERVED, "labels": LABELS}
+NEEDED = {"tokens": ["token"], "reserved": list(RESERVED), "labels": list(LABELS)}
 
 
 @dataclass
@@ -102,9 +112,9 @@ def _fitted(reader: Reader, node: Node, name: str, value: Any, folder: Path) -> 
     """Addresses and paths as the plan has them."""
     if value is None:
         return None
-    if name.endswith("_addr") and name != "public_agent_addr":
+    if parse := PLACES.get(name):
         try:
-            return values.listener(value)
+            return parse(value)
         except ValueError as error:
             reader.problem(node, f"{name}: expected {error}, found {value!r}")
             return None
@@ -126,12 +136,15 @@ def _list(reader: Reader, node: Node, name: str, path: Path) -> list[dict[str, A
     for index, item in enumerate(node.value):
         where = f"{name}[{index}]"
         read = reader.map(item, LISTS[name], where)
-        if name == "tokens":
-            if source := read.pop("token_file", None):
-                read["token"] = _token(reader, item, where, source, path.parent)
-            if not read.get("token"):
-                reader.problem(item, f"missing {where}.token")
-        missing = [key for key in LISTS[name] if key not in read and name != "tokens"]
+        if not isinstance(item, MappingNode):
+            continue
+        if name == "tokens" and (source := read.pop("token_file", None)):
+            read["token"] = _token(reader, item, where, source, path.parent)
+        for label, text in read.get("match", {}).items():
+            if not isinstance(text, str):
+                reader.problem(item, f"{where}.match.{label}: expected a text; put the value in quotes")
+        there = {str(key.value) for key, value in pairs(item) if not is_null(value)} | set(read)
+        missing = [key for key in NEEDED[name] if key not in there or read.get(key) == ""]
         if missing:
             reader.problem(item, f"missing {where}.{missing[0]}")
         items.append(read)
@@ -139,9 +152,9 @@ def _list(reader: Reader, node: Node, name: str, path: Path) -> list[dict[str, A
 
 
 def _token(reader: Reader, node: Node, where: str, source: str, folder: Path) -> str:
-    file = Path(source).expanduser()
+    file = folder / Path(source).expanduser()
     try:
-        return (file if file.is_absolute() else folder / file).read_text().strip()
+        return file.read_text().strip()
     except OSError as error:
         reader.problem(node, f"{where}.token_file: {error.strerror}: {file}")
         return "-"

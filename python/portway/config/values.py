@@ -35,6 +35,47 @@ def integer(value: str) -> int:
     return number
 
 
+def between(least: int, most: int) -> Between:
+    return Between(least, most)
+
+
+class Between:
+    """A whole number, or a size, in a range."""
+
+    def __init__(self, least: int, most: int) -> None:
+        self.least = least
+        self.most = most
+
+    def __call__(self, value: str) -> int:
+        number = integer(value)
+        if not self.least <= number <= self.most:
+            raise ValueError(f"expected a number from {self.least} to {self.most}, found {value!r}")
+        return number
+
+
+def millis(value: str) -> int:
+    """A duration that something may take, in milliseconds."""
+    nanos = duration(value)
+    if not 10**6 <= nanos <= 8760 * UNITS["h"]:
+        raise ValueError(f"expected a duration from 1ms to 8760h, found {value!r}")
+    return nanos // 10**6
+
+
+def ports(value: str) -> str:
+    """`20000-20999`, or one port."""
+    match = re.fullmatch(r"([0-9]{1,5})(?: ?- ?([0-9]{1,5}))?", value)
+    if match is None or not 0 < int(match[1]) <= int(match[2] or match[1]) <= 65535:
+        raise ValueError("a range such as 20000-20999, the smaller port first, or one port")
+    return f"{match[1]}-{match[2]}" if match[2] else match[1]
+
+
+def rule(value: str) -> str:
+    """What a token may bind."""
+    if not re.fullmatch(r"bind:\S+", value.strip()):
+        raise ValueError(f"{value!r} is no rule; write bind: and what may be bound, such as bind:*.example.com")
+    return value
+
+
 def ratio(value: str) -> float:
     try:
         return float(value)
