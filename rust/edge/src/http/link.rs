@@ -5,7 +5,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -155,8 +155,16 @@ impl Link {
 
 /// A stream as hyper uses it. Let go before the agent has ended it, it is reset, so that the agent
 /// closes its upstream at once (wire-protocol §2.7).
+///
+/// An agent may answer, or refuse the stream, before it has read the request, or even before the
+/// request is sent. hyper takes the one for an answer to nothing and the other for a broken
+/// connection; so nothing is read before something was written, and that nobody reads any more what
+/// is written is left to the reader to find, behind the answer.
 pub(super) struct Transport {
     stream: Option<Stream>,
+    asked: bool,
+    /// Waits until something was asked.
+    reader: Option<Waker>,
     ended: bool,
 }
 
@@ -166,6 +174,8 @@ impl Transport {
     fn new(stream: Stream) -> Self {
         Self {
             stream: Some(stream),
+            asked: false,
+            reader: None,
             ended: false,
         }
     }
@@ -189,6 +199,10 @@ impl AsyncRead for Transport {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.asked {
+            self.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         ready!(self.stream()?.poll_read(cx, buf))?;
         if buf.filled().len() == before && buf.remaining() > 0 {
@@ -204,7 +218,12 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write(cx, buf)
+        self.asked = true;
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        let wrote = ready!(self.stream()?.poll_write(cx, buf));
+        Poll::Ready(Ok(wrote.unwrap_or(buf.len())))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -223,5 +242,71 @@ impl Drop for Transport {
         {
             stream.reset(ErrorCode::STREAM_CANCELLED);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::BodyExt;
+    use portway_mux::Config;
+    use tokio::io::{AsyncWriteExt, DuplexStream};
+
+    use super::super::proxy::reset_code;
+    use super::*;
+
+    /// A stream to an agent that says this at once, and then resets it.
+    async fn reset_after(data: &[u8], code: ErrorCode) -> (Stream, DuplexStream) {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let (edge, _, driver) = portway_mux::session(near, Config::edge());
+        tokio::spawn(driver);
+        let stream = edge.try_open(Bytes::from_static(b"type")).unwrap();
+        let head = |length: usize, flags: u32| {
+            let first = (length as u32) << 8 | flags;
+            [first.to_be_bytes(), stream.id().to_be_bytes()].concat()
+        };
+        far.write_all(&head(data.len(), 0x11)).await.unwrap(); // DATA, FIN
+        far.write_all(data).await.unwrap();
+        far.write_all(&head(4, 0)).await.unwrap(); // RST
+        far.write_all(&code.0.to_be_bytes()).await.unwrap();
+        stream.peer_gone().await;
+        (stream, far)
+    }
+
+    async fn ask(stream: Stream) -> Result<Response<Incoming>, hyper::Error> {
+        let io = TokioIo::new(Transport::new(stream));
+        let (mut sender, driver) = http1::handshake(io).await.unwrap();
+        tokio::spawn(driver);
+        for _ in 0..10 {
+            // The driver sees what there is to read.
+            tokio::task::yield_now().await;
+        }
+        let body = Upload::whole(Bytes::from(vec![0; 1 << 20]));
+        let request = Request::post("/").body(body).unwrap();
+        sender
+            .try_send_request(request)
+            .await
+            .map_err(|mut failed| {
+                assert!(failed.take_message().is_none(), "it was answered");
+                failed.into_error()
+            })
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_whole_though_it_comes_before_the_request_and_nobody_reads_that() {
+        let answer = b"HTTP/1.1 413 Too Large\r\nContent-Length: 100000\r\n\r\n";
+        let answer = [&answer[..], &vec![b'x'; 100_000]].concat();
+        let (stream, _far) = reset_after(&answer, ErrorCode::STREAM_CLOSED).await;
+        let response = ask(stream).await.unwrap();
+        assert_eq!(response.status(), 413);
+        let body = response.into_body().collect().await.unwrap();
+        assert_eq!(body.to_bytes().len(), 100_000);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_before_the_request_is_told_as_one_behind_it() {
+        let (stream, _far) = reset_after(b"", ErrorCode::ACCEPT_QUEUE_FULL).await;
+        let error = ask(stream).await.unwrap_err();
+        assert_eq!(reset_code(&error), Some(ErrorCode::ACCEPT_QUEUE_FULL));
     }
 }

@@ -474,7 +474,7 @@ fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
     io_error(error).map(io::Error::kind)
 }
 
-fn reset_code(error: &hyper::Error) -> Option<ErrorCode> {
+pub(super) fn reset_code(error: &hyper::Error) -> Option<ErrorCode> {
     io_error(error).and_then(StreamReset::code_of)
 }
 
