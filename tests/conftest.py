@@ -66,7 +66,9 @@ def _edges(node: pytest.Item | pytest.Collector, home: Path) -> Iterator[NewEdge
     made: list[Edge] = []
 
     def make(*flags: str, env: dict[str, str] | None = None) -> Edge:
-        edge = Edge(home / f"edge-{len(made)}", secrets.token_urlsafe(18), flags, env or {})
+        # It begins with a letter: what begins with a dash is quoted by some and refused by others.
+        token = f"t{secrets.token_hex(12)}"
+        edge = Edge(home / f"edge-{len(made)}", token, flags, env or {})
         _show(node, edge.processes)
         made.append(edge)
         return edge.start()
