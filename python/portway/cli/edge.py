@@ -40,7 +40,7 @@ FLAGS = (
     Flag("public-agent-addr", "text", "What agents elsewhere connect to", "HOST:PORT"),
     Flag("authtoken", "list", "Admit agents with this token; repeatable. Better: $PORTWAY_EDGE_AUTHTOKEN", "TOKEN"),
     Flag("proxy-protocol", "list", "Expect PROXY headers on: agent, http, https, tcp", "LISTENER"),
-    Flag("threads", "text", "Worker threads (default: one per core)", "COUNT"),
+    Flag("threads", "text", "Worker threads (default: one for two cores)", "COUNT"),
     Flag("config", "list", "Configuration of the edge, edge.yml", "FILE"),
     # An agent's; every command takes them.
     Flag("connect-url", "text"),

@@ -42,7 +42,7 @@ pub struct EdgeConfig {
     /// Where agents dial from elsewhere, `host:port`; part of the join string.
     #[serde(default)]
     pub public_agent_addr: Option<String>,
-    /// Worker threads; nothing: one per core.
+    /// Worker threads; nothing: one for two cores.
     #[serde(default)]
     pub threads: Option<usize>,
     /// The edge inside an agent: loopback only, everybody may do everything.

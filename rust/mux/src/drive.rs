@@ -2,11 +2,11 @@
 //!
 //! Reading and writing happen in the same poll and wait for nothing but the transport, each on
 //! its own: a peer that does not read is still read from. What tasks queue while they handle one
-//! read leaves in one write. Buffers are held while bytes are in them.
+//! read leaves in one write, for they all run before it. Buffers are held while bytes are in them.
 
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -36,6 +36,8 @@ pub struct Driver<T> {
     /// The last read filled its buffer: more is likely.
     hot: bool,
     unflushed: bool,
+    /// Others have run since there was something to send.
+    gathered: bool,
     /// The last frame is in `write`.
     last: bool,
     close_timeout: Duration,
@@ -54,6 +56,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             write: BytesMut::new(),
             hot: false,
             unflushed: false,
+            gathered: false,
             last: false,
             close_timeout,
             closing: None,
@@ -114,11 +117,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         Ok(wrote)
     }
 
+    /// Whether tasks that can run are let go first: what they queue leaves in the same write.
+    fn gathers(&mut self, cx: &mut Context<'_>) -> bool {
+        let begins =
+            !self.gathered && self.write.is_empty() && self.shared.with(|core| core.has_output());
+        // They wake this one no more, so that it is the yielding that does.
+        self.gathered = begins && pin!(tokio::task::yield_now()).poll(cx).is_pending();
+        self.gathered
+    }
+
     /// Runs both directions until each waits or the turns are used up. `true`: it is over.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseReason> {
         self.shared.with(super::session::Core::driver_runs);
         for _ in 0..TURNS {
             let read = !self.last && self.read(cx)?;
+            if self.gathers(cx) {
+                return Ok(false);
+            }
             let wrote = self.write(cx)?;
             if self.write.is_empty() && self.unflushed {
                 match Pin::new(&mut self.transport).poll_flush(cx) {

@@ -6,13 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use portway_agent::plan::{Cas, EdgeAddress, Plan};
 use portway_agent::{Hooks, Stop, without_number};
 use portway_edge::{Edge, EdgeConfig, Sockets};
-use tokio::runtime::Builder;
 
 use crate::report::Fatal;
-use crate::{limits, memory, plan, signals, systemd};
+use crate::{limits, memory, plan, runtime, signals, systemd};
 
-/// Threads of an agent: more than one core is seldom worth the memory.
-const THREADS: usize = 2;
+/// One core carries several Gbit/s, and one thread needs no memory for others.
+const THREADS: usize = 1;
 /// Ports of the edge inside, where they are free.
 const HTTP_PORT: u16 = 4080;
 const HTTPS_PORT: u16 = 4443;
@@ -28,15 +27,7 @@ pub(crate) fn run(descriptor: i32) -> Result<(), Fatal> {
     let plan: Plan = plan::read(descriptor)?;
     plan::start_logging(&plan.log, &plan.records)?;
     let open_files = limits::raise_open_files();
-    let threads = std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(THREADS);
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(threads)
-        .thread_name("portway")
-        .enable_all()
-        .build()
-        .map_err(|error| Fatal(format!("cannot start: {error}")))?;
+    let runtime = runtime::start(THREADS, "portway")?;
     runtime.spawn(memory::give_back());
     let result = runtime.block_on(agent(plan, open_files));
     // A name that is still being resolved must not hold up the end.

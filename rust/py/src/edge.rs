@@ -11,14 +11,13 @@ use portway_edge::{Edge, EdgeConfig};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
-use tokio::runtime::Builder;
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::report::Fatal;
-use crate::{limits, memory, plan, signals, systemd};
+use crate::{limits, memory, plan, runtime, signals, systemd};
 
 /// How long reading the configuration anew may take.
 const RELOAD: Duration = Duration::from_secs(30);
@@ -61,15 +60,8 @@ pub(crate) fn run(descriptor: i32) -> Result<(), Fatal> {
     let plan: EdgePlan = plan::read(descriptor)?;
     plan::start_logging(&plan.log, &plan.records)?;
     limits::raise_open_files();
-    let mut builder = Builder::new_multi_thread();
-    if let Some(threads) = plan.edge.threads {
-        builder.worker_threads(threads.clamp(1, 256));
-    }
-    let runtime = builder
-        .thread_name("portway-edge")
-        .enable_all()
-        .build()
-        .map_err(|error| Fatal(format!("cannot start: {error}")))?;
+    let threads = plan.edge.threads.unwrap_or_else(runtime::fitting_threads);
+    let runtime = runtime::start(threads.clamp(1, 256), "portway-edge")?;
     runtime.spawn(memory::give_back());
     let result = runtime.block_on(edge(plan));
     runtime.shutdown_background();

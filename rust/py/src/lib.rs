@@ -2,7 +2,8 @@
 //! plan, runs until it is stopped, and returns the exit code.
 //!
 //! - [`agent`], [`edge`]: the roles, put together from their crates.
-//! - [`plan`]: reading a plan. [`signals`], [`systemd`], [`limits`]: the operating system.
+//! - [`plan`]: reading a plan. [`runtime`], [`signals`], [`systemd`], [`limits`]: the operating
+//!   system.
 //! - [`report`]: errors as users see them.
 
 mod agent;
@@ -11,6 +12,7 @@ mod limits;
 mod memory;
 mod plan;
 mod report;
+mod runtime;
 mod signals;
 mod systemd;
 

@@ -15,7 +15,10 @@ async fn m15_a_stream_that_ends_before_its_type() {
         bench.send(&frame(DATA, FIN, 2, b"")).await;
         let mut other = bench.accepted(4, b"alive").await;
         assert_eq!(other.read_chunk().await.unwrap().unwrap(), "alive");
-        assert_eq!(bench.session.open_streams(), 1, "{length}");
+        // Its entry goes with our answer.
+        while bench.session.open_streams() > 1 {
+            bench.next().await;
+        }
     }
 }
 
