@@ -59,16 +59,21 @@ def reset(io: socket.socket) -> None:
 
 
 # Not --bidir: iperf3 tells its two connections apart by the order in which they arrive, which no proxy keeps.
-@pytest.mark.parametrize("flags", [(), ("-R",), ("-P", "8"), ("-P", "8", "-R")], ids=["up", "down", "8 up", "8 down"])
+# Up, it says at once over one connection that it has sent all over the others, and nobody reads these any further: what
+# fits into buffers on the way would not be received at all. So it sends for a time there, not so many bytes.
+@pytest.mark.parametrize(
+    "flags",
+    [("-t", "1"), ("-n", "20M", "-R"), ("-t", "1", "-P", "8"), ("-n", "20M", "-R", "-P", "8")],
+    ids=["up", "down", "8 up", "8 down"],
+)
 def test_iperf3_measures_through_an_endpoint(site: Site, iperf: Iperf, flags: tuple[str, ...]) -> None:
     port = where(site.agents.tcp(str(iperf.port)))[1]
-    argv = [iperf.program, "-c", "127.0.0.1", "-p", str(port), "-n", "20M", "-J", *flags]
+    argv = [iperf.program, "-c", "127.0.0.1", "-p", str(port), "-J", *flags]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout
     told = json.loads(done.stdout)
     assert "error" not in told
-    # It does not wait for the last bytes: what is still on its way when it stops is not counted as received.
-    assert told["end"]["sum_sent"]["bytes"] >= 15 * MIB
+    assert told["end"]["sum_sent"]["bytes"] >= MIB
     assert told["end"]["sum_received"]["bytes"] > 0
 
 
