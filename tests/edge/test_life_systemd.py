@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -47,7 +48,9 @@ class Manager:
 
 @pytest.fixture(params=["path", "abstract"])
 def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
-    made = Manager(f"@portway-test-{tmp_path.name}" if request.param == "abstract" else str(tmp_path / "notify"))
+    made = Manager(
+        f"@portway-test-{os.getpid()}-{tmp_path.name}" if request.param == "abstract" else str(tmp_path / "notify")
+    )
     yield made
     made.io.close()
 
@@ -93,6 +96,31 @@ def test_an_agent_without_endpoints_is_ready_once_it_is_connected(edge: Edge, ag
     assert manager.told() == "READY=1"
 
 
+@pytest.mark.parametrize("role", ["edge", "agent"])
+def test_a_manager_that_watches_hears_that_it_is_alive(
+    role: str, new_edge: NewEdge, alone: Agents, manager: Manager
+) -> None:
+    env = {**manager.env, "WATCHDOG_USEC": "100000"}
+    process = new_edge(env=env).process if role == "edge" else alone.http("8080", env=env).process
+    heard = {manager.told(), manager.told()}
+    while heard != {"READY=1", "WATCHDOG=1"}:
+        heard.add(manager.told())
+    assert {manager.told() for _ in range(3)} == {"WATCHDOG=1"}
+    process.signal(SIGTERM)
+    while (told := manager.told()) == "WATCHDOG=1":
+        pass
+    assert told == "STOPPING=1"
+
+
+@pytest.mark.parametrize("watch", [{"WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "soon"}], ids=str)
+def test_who_is_not_watched_says_nothing(watch: dict[str, str], new_edge: NewEdge, manager: Manager) -> None:
+    edge = new_edge(env={**manager.env, "WATCHDOG_USEC": "1000", **watch})
+    assert manager.told() == "READY=1"
+    edge.ask("/healthz")
+    edge.process.signal(SIGTERM)
+    assert manager.told() == "STOPPING=1"
+
+
 def test_a_manager_that_does_not_listen_is_none(new_edge: NewEdge, tmp_path: Path) -> None:
     assert new_edge(env={"NOTIFY_SOCKET": str(tmp_path / "nobody")}).ask("/healthz")[0] == 200
 
@@ -134,6 +162,21 @@ def test_each_port_of_an_edge_may_come_from_a_socket_unit(
         with socket.create_connection((host, int(port_text)), 20) as visitor:
             visitor.sendall(b"GET / HTTP/1.1\r\nHost: shop.localhost\r\nConnection: close\r\n\r\n")
             assert visitor.recv(1 << 16).startswith(b"HTTP/1.1 200")
+    finally:
+        edge.stop()
+
+
+def test_what_an_edge_starts_does_not_get_the_sockets_it_was_given(tmp_path: Path) -> None:
+    """A reload reads the configuration in another process."""
+    given = dict(zip(("http", "unknown"), ports.block(), strict=False))
+    off = [part for name in ("agent", "https", "api") for part in (f"--{name}-addr", "off")]
+    edge = activated(tmp_path, given, *off)
+    try:
+        edge.wait_for("edge ready")
+        for descriptor in (3, 4):
+            fdinfo = Path(f"/proc/{edge.pid}/fdinfo/{descriptor}").read_text()
+            (flags,) = [line.split()[1] for line in fdinfo.splitlines() if line.startswith("flags:")]
+            assert int(flags, 8) & os.O_CLOEXEC
     finally:
         edge.stop()
 

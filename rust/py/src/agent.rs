@@ -29,6 +29,7 @@ pub(crate) fn run(descriptor: i32) -> Result<(), Fatal> {
     let open_files = limits::raise_open_files();
     let runtime = runtime::start(THREADS, "portway")?;
     runtime.spawn(memory::give_back());
+    runtime.spawn(systemd::stay_alive());
     let result = runtime.block_on(agent(plan, open_files));
     // A name that is still being resolved must not hold up the end.
     runtime.shutdown_background();

@@ -63,6 +63,7 @@ pub(crate) fn run(descriptor: i32) -> Result<(), Fatal> {
     let threads = plan.edge.threads.unwrap_or_else(runtime::fitting_threads);
     let runtime = runtime::start(threads.clamp(1, 256), "portway-edge")?;
     runtime.spawn(memory::give_back());
+    runtime.spawn(systemd::stay_alive());
     let result = runtime.block_on(edge(plan));
     runtime.shutdown_background();
     result

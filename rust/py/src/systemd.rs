@@ -1,7 +1,10 @@
-//! What systemd asks of a service: to say when it is ready and when it stops (sd_notify(3)), and
-//! to take sockets it has opened (sd_listen_fds(3)).
+//! What systemd asks of a service: to say when it is ready and when it stops (sd_notify(3)), that it
+//! is alive (sd_watchdog_enabled(3)), and to take sockets it has opened (sd_listen_fds(3)).
+
+use std::time::Duration;
 
 use portway_edge::Sockets;
+use tokio::time::sleep;
 
 /// Tells systemd something like `READY=1`; nothing happens without it.
 #[cfg(unix)]
@@ -38,6 +41,27 @@ fn send(
 #[cfg(not(unix))]
 pub(crate) fn notify(_: &str) {}
 
+/// Says that this process is alive, twice in the time systemd gives it. From a task of the runtime, so
+/// that a runtime which stands still is noticed.
+pub(crate) async fn stay_alive() {
+    let Some(period) = watchdog() else { return };
+    loop {
+        notify("WATCHDOG=1");
+        sleep(period / 2).await;
+    }
+}
+
+/// After how long a silence systemd takes this process for dead, where it watches it.
+fn watchdog() -> Option<Duration> {
+    if let Ok(watched) = std::env::var("WATCHDOG_PID")
+        && watched.parse() != Ok(std::process::id())
+    {
+        return None;
+    }
+    let micros = std::env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
+    (micros > 0).then(|| Duration::from_micros(micros))
+}
+
 /// The sockets of `portway-edge.socket`, by their `FileDescriptorName=`: agent, http, https, api.
 #[cfg(unix)]
 #[allow(unsafe_code)]
@@ -52,6 +76,12 @@ pub(crate) fn sockets() -> Sockets {
     }
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let count = number("LISTEN_FDS").unwrap_or(0).clamp(0, 16);
+    for descriptor in FIRST..FIRST + count {
+        // They came through the `exec` of the command; what this process starts is not to have them.
+        // SAFETY: setting a flag of a descriptor touches no memory, and one that is not open is an
+        // error without effect.
+        unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
     for (descriptor, name) in (FIRST..FIRST + count).zip(names.split(':')) {
         let place = match name {
             "agent" => &mut sockets.agent,
