@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from harness.edge import Edge
-from harness.muxado import DATA, PROXY, WINDOW, WNDINC, Stream
+from harness.muxado import DATA, PROXY, WINDOW, WNDINC, Proxied, Stream
+from harness.process import until
 from harness.scripted import GO, RUST, ScriptedAgent, response
 from harness.visitor import Visitor
 
@@ -175,11 +176,22 @@ def test_m43_an_agent_without_room_gives_http_visitors_a_503(edge: Edge) -> None
 
 
 def test_m43_an_agent_without_room_is_spared_where_another_of_its_pool_has_some(edge: Edge) -> None:
-    with ScriptedAgent.logged_in(edge) as full, ScriptedAgent.logged_in(edge) as free:
-        bound = full.bind("http", PoolingEnabled=True)
-        free.bind("http", {"URL": bound.url}, PoolingEnabled=True)
+    with ScriptedAgent.logged_in(edge) as free, ScriptedAgent.logged_in(edge) as full:
+        bound = free.bind("http", PoolingEnabled=True)
+        full.bind("http", {"URL": bound.url}, PoolingEnabled=True)
         free.serve_http(lambda request: response(b"free"))
-        full.serve(lambda it: it.stream.abort(9))
-        for _ in range(20):
+        refused: list[Proxied] = []
+
+        def refuse(visitor: Proxied) -> None:
+            refused.append(visitor)
+            visitor.stream.abort(9)
+
+        full.serve(refuse)
+
+        def spared() -> bool:
             with Visitor(edge, bound.url) as visitor:
                 assert visitor.get("/").body == b"free"
+            return len(refused) >= 10
+
+        # It gets its first visitors a moment after the bind.
+        until("ten visitors that were refused and served", spared)
