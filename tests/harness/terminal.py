@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import pty
+import select
 import struct
 import subprocess
 import termios
@@ -32,6 +32,8 @@ class Terminal:
         fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.before = termios.tcgetattr(inner)
         self._inner = inner
+        self._leave = os.pipe()
+        self._open = [self._fd, inner, *self._leave]
         self.popen = subprocess.Popen(
             ["setsid", "--ctty", *argv],  # it replaces itself by the program
             env={**os.environ, "TERM": "xterm-256color", **(env or {})},
@@ -39,12 +41,18 @@ class Terminal:
             stdout=inner,
             stderr=inner,
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
+        asked = select.poll()
+        for fd in (self._fd, self._leave[0]):
+            asked.register(fd, select.POLLIN)
         while True:
             try:
-                data = os.read(self._fd, 1 << 16)
+                # A terminal that is being read cannot be closed.
+                left = self._leave[0] in [fd for fd, _ in asked.poll()]
+                data = b"" if left else os.read(self._fd, 1 << 16)
             except OSError:
                 data = b""
             with self._came:
@@ -84,6 +92,17 @@ class Terminal:
         """What `tcgetattr` says now: a program must leave it as it was."""
         return list(termios.tcgetattr(self._inner))
 
+    def hang_up(self) -> None:
+        """The window is closed, or the line is cut."""
+        os.write(self._leave[1], b"x")
+        self._reader.join()
+        self._close()
+
+    def _close(self) -> None:
+        for fd in self._open:
+            os.close(fd)
+        self._open = []
+
     def end(self) -> int:
         """Its exit code."""
         return self.popen.wait(PATIENCE)
@@ -92,6 +111,4 @@ class Terminal:
         if self.popen.poll() is None:
             self.popen.kill()
             self.popen.wait()
-        for fd in (self._inner, self._fd):
-            with contextlib.suppress(OSError):
-                os.close(fd)
+        self._close()

@@ -37,8 +37,8 @@ pub(crate) fn run(descriptor: i32) -> Result<(), Fatal> {
 }
 
 async fn agent(mut plan: Plan, open_files: usize) -> Result<(), Fatal> {
-    let stop =
-        signals::stops(true).map_err(|error| Fatal(format!("cannot follow signals: {error}")))?;
+    let stop = signals::stops(|| true)
+        .map_err(|error| Fatal(format!("cannot follow signals: {error}")))?;
     let hooks = Outside {
         announce: plan.announce,
         told: Mutex::default(),

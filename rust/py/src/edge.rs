@@ -17,6 +17,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::report::Fatal;
+#[cfg(unix)]
+use crate::signals::Terminal;
 use crate::{limits, memory, plan, runtime, signals, systemd};
 
 /// How long reading the configuration anew may take.
@@ -70,8 +72,9 @@ pub(crate) fn run(descriptor: i32) -> Result<(), Fatal> {
 }
 
 async fn edge(plan: EdgePlan) -> Result<(), Fatal> {
-    let mut stop =
-        signals::stops(false).map_err(|error| Fatal(format!("cannot follow signals: {error}")))?;
+    let terminal = signals::Terminal::at_start();
+    let mut stop = signals::stops(move || terminal.is_lost())
+        .map_err(|error| Fatal(format!("cannot follow signals: {error}")))?;
     // Followed from the beginning: until then it would end the process.
     #[cfg(unix)]
     let hang_up = signal(SignalKind::hangup())
@@ -94,7 +97,7 @@ async fn edge(plan: EdgePlan) -> Result<(), Fatal> {
         let listener = data_dir
             .map(|dir| control(&dir.join(CONTROL)))
             .transpose()?;
-        tokio::spawn(follow_requests(listener, hang_up, reloader))
+        tokio::spawn(follow_requests(listener, hang_up, terminal, reloader))
     };
     let show = |address: Option<std::net::SocketAddr>| {
         address.map_or_else(|| "off".into(), |address| address.to_string())
@@ -226,6 +229,7 @@ fn control(path: &std::path::Path) -> Result<tokio::net::UnixListener, Fatal> {
 async fn follow_requests(
     listener: Option<tokio::net::UnixListener>,
     mut hang_up: Signal,
+    terminal: Terminal,
     reloader: Arc<Reloader>,
 ) {
     loop {
@@ -237,8 +241,10 @@ async fn follow_requests(
         };
         tokio::select! {
             _ = hang_up.recv() => {
-                // Its result is in the log.
-                let _ = reloader.reload().await;
+                if !terminal.is_lost() {
+                    // Its result is in the log.
+                    let _ = reloader.reload().await;
+                }
             }
             accepted = connection => {
                 if let Ok((connection, _)) = accepted {

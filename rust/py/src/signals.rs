@@ -1,40 +1,102 @@
-//! Signals as wishes: the first asks for an end in order, the second for one at once.
+//! Signals as wishes: the first asks for an end in order, the second for one at once. And what SIGHUP
+//! means: that a terminal is gone, or that a configuration is to be read again.
 
 use portway_agent::Stop;
 use tokio::sync::watch;
 
-/// Follows the signals of this process.
+/// Follows the signals of this process. `ends`: whether a hang-up asks for the end.
 ///
 /// # Errors
-/// Where the operating system does not let them be followed.
+/// Where the operating system does not let it be followed.
 #[cfg(unix)]
-pub(crate) fn stops(hang_up_stops: bool) -> std::io::Result<watch::Receiver<Stop>> {
+pub(crate) fn stops(
+    ends: impl Fn() -> bool + Send + Sync + 'static,
+) -> std::io::Result<watch::Receiver<Stop>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (sender, receiver) = watch::channel(Stop::No);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     // Who was started by `nohup` does not want to know of it.
-    let mut hang_up = (hang_up_stops && !hang_up_ignored())
+    let mut hang_up = (!hang_up_ignored())
         .then(|| signal(SignalKind::hangup()))
         .transpose()?;
     tokio::spawn(async move {
         for wish in [Stop::Graceful, Stop::Now] {
             let hung_up = async {
-                match &mut hang_up {
-                    Some(hang_up) => hang_up.recv().await,
-                    None => std::future::pending().await,
+                // A terminal that goes may say so twice, by itself and by the shell in it.
+                if let (Some(hang_up), Stop::Graceful) = (&mut hang_up, wish) {
+                    while hang_up.recv().await.is_some() {
+                        if ends() {
+                            return;
+                        }
+                    }
                 }
+                std::future::pending::<()>().await;
             };
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
-                _ = hung_up => {}
+                () = hung_up => {}
             }
             sender.send_replace(wish);
         }
         std::future::pending::<()>().await;
     });
     Ok(receiver)
+}
+
+/// Whether this process was started in front in a terminal, which a person looks at, and closes when
+/// done. What runs behind, under `nohup` or without a terminal has been told to stay.
+#[derive(Clone, Copy)]
+pub(crate) struct Terminal {
+    in_front: bool,
+}
+
+// === impl Terminal ===
+
+impl Terminal {
+    /// To be asked before signals are followed.
+    #[cfg(unix)]
+    #[allow(unsafe_code)]
+    pub(crate) fn at_start() -> Self {
+        use std::os::fd::AsRawFd;
+        let in_front = terminal().is_some_and(|terminal| {
+            // SAFETY: both calls take and give numbers; the descriptor is open as long as `terminal`.
+            unsafe { libc::tcgetpgrp(terminal.as_raw_fd()) == libc::getpgrp() }
+        });
+        Self {
+            in_front: in_front && !hang_up_ignored(),
+        }
+    }
+
+    /// It was there, and is not any more: that is what a SIGHUP says then.
+    #[cfg(unix)]
+    pub(crate) fn is_lost(self) -> bool {
+        self.in_front && terminal().is_none()
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn at_start() -> Self {
+        Self { in_front: true }
+    }
+
+    /// A window that is closed ends what runs in it, without asking.
+    #[cfg(not(unix))]
+    pub(crate) fn is_lost(self) -> bool {
+        !self.in_front
+    }
+}
+
+/// The terminal this process belongs to. One that has hung up cannot be opened, though descriptors of
+/// it are still there.
+#[cfg(unix)]
+fn terminal() -> Option<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::File::options()
+        .read(true)
+        .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK)
+        .open("/dev/tty")
+        .ok()
 }
 
 #[cfg(unix)]
@@ -54,7 +116,7 @@ fn hang_up_ignored() -> bool {
 /// # Errors
 /// Where the operating system does not let it be followed.
 #[cfg(not(unix))]
-pub(crate) fn stops(_: bool) -> std::io::Result<watch::Receiver<Stop>> {
+pub(crate) fn stops(_: impl Fn() -> bool) -> std::io::Result<watch::Receiver<Stop>> {
     let (sender, receiver) = watch::channel(Stop::No);
     tokio::spawn(async move {
         for wish in [Stop::Graceful, Stop::Now] {
