@@ -55,7 +55,7 @@ UNITS = "(units: ns us ms s m h)"
         (ONE + "    upstream: {url: 80, protocl: http1}\n",
          "4:25 unknown key endpoints[0].upstream.protocl (did you mean protocol?)"),
         (ONE + "    upstream: {url: 80}\n    host_header: x\n",
-         "5:5 endpoints[0].host_header is written as traffic_policy in an endpoint"),
+         "5:5 endpoints[0].host_header belongs under tunnels: until your edge has traffic policies"),
         (ONE + "    upstream: {url: 80}\n    domain: x\n", "5:5 endpoints[0].domain is written as url in an endpoint"),
         (ONE + "    upstream: {url: 80}\n    proto: http\n",
          "5:5 endpoints[0].proto is written as the scheme of url in an endpoint"),

@@ -202,7 +202,7 @@ def test_f6_version_2_with_old_options(home: Path) -> None:
     assert "region" not in config.agent
     assert config.notices == [
         "tunnels.site: domain, schemes are deprecated, use url instead",
-        "tunnels.site: basic_auth is deprecated, use traffic_policy instead",
+        "tunnels.site: basic_auth is deprecated, keep it until your edge has traffic policies",
         "tunnels.ssh: remote_addr is deprecated, use url instead",
     ]
     (site, plain) = plan("start", "site", "--config", file, "--connect-url", "e.test")["endpoints"]

@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import hmac
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from harness.process import PATIENCE, until
 from harness.site import Site
 from harness.tls import Authority, Pair
 from harness.visitor import Visitor, dial
+from portway.cli.endpoint import flags_of
 
 PASSWORD = "long enough"
 
@@ -115,15 +117,24 @@ def test_a_tcp_port_can_be_asked_for(flag: str, site: Site) -> None:
 def test_a_deprecated_flag_works_and_says_what_took_its_place(site: Site) -> None:
     agent = http(site, "--compression", "--region", "eu")
     agent.up()
+    advice = "keep it until your edge has traffic policies, then use the action compress-response"
     told = [record["err"] for record in agent.process.records() if record["msg"] == "command usage"]
     assert told == [
         "Flag --region has been deprecated, the region is chosen automatically",
-        "Flag --compression has been deprecated, use a traffic policy with the action compress-response instead",
+        f"Flag --compression has been deprecated, {advice}",
     ]
     assert agent.process.text("err") == ""
     process = site.agents.run("http", site.upstream.url, "--region", "eu", log=False)
     process.wait_line("the URL", lambda line: True if "Forwarding" in line else None)
     assert process.text("err") == "Flag --region has been deprecated, the region is chosen automatically"
+
+
+@pytest.mark.parametrize("proto", ["http", "tcp", "tls"])
+def test_what_is_advised_in_place_of_a_flag_can_be_had(proto: str) -> None:
+    flags = flags_of(proto)
+    there = {flag.name for flag in flags}
+    for flag in flags:
+        assert set(re.findall(r"--([a-z-]+)", flag.instead)) <= there, f"{flag.name}: {flag.instead}"
 
 
 def test_pooling_lets_two_agents_share_a_url(site: Site) -> None:

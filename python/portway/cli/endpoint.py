@@ -13,6 +13,7 @@ import typer
 
 from portway.cli.options import Flag, Given, command, headers
 from portway.cli.report import CommandError
+from portway.config.schema import UNTIL_POLICIES
 from portway.launch import Launch
 
 # `H` http, `T` tcp, `S` tls: the commands that have the flag.
@@ -40,7 +41,7 @@ CURRENT = {
 
 
 def _policy(action: str) -> str:
-    return f"use a traffic policy with the action {action} instead"
+    return f"keep it {UNTIL_POLICIES}, then use the action {action}"
 
 
 DEPRECATED = {
@@ -55,7 +56,7 @@ DEPRECATED = {
     Flag("policy-file", "text", instead="use --traffic-policy-file instead"): "HTS",
     Flag("verify-upstream-tls", "flag", instead="use --upstream-tls-verify instead"): "HS",
     Flag("upstream-ca-path", "text", instead="use --upstream-tls-verify-cas instead"): "HS",
-    Flag("terminate-at", "text", instead="use --crt and --key, or a traffic policy, instead"): "S",
+    Flag("terminate-at", "text", instead="use --crt and --key for TLS that ends in the agent"): "S",
     Flag("basic-auth", "list", instead=_policy("basic-auth")): "H",
     Flag("cidr-allow", "list", instead=_policy("restrict-ips")): "H",
     Flag("cidr-deny", "list", instead=_policy("restrict-ips")): "H",
@@ -77,7 +78,7 @@ DEPRECATED = {
     Flag("request-header-remove", "list", instead=_policy("remove-headers")): "H",
     Flag("response-header-add", "list", instead=_policy("add-headers")): "H",
     Flag("response-header-remove", "list", instead=_policy("remove-headers")): "H",
-    Flag("ua-filter-allow", "list", instead=_policy("restrict-ips or deny")): "H",
+    Flag("ua-filter-allow", "list", instead=_policy("deny")): "H",
     Flag("ua-filter-deny", "list", instead=_policy("deny")): "H",
     Flag("verify-webhook", "text", instead=_policy("verify-webhook")): "H",
     Flag("verify-webhook-secret", "text", instead=_policy("verify-webhook")): "H",

@@ -13,7 +13,17 @@ from portway.config.document import is_null, kind, parse, position, read_text
 from portway.config.errors import ConfigError, Problem
 from portway.config.model import Config, Entry
 from portway.config.reader import Reader, join
-from portway.config.schema import AGENT, DEPRECATED, ENDPOINT, RENAMED, TUNNEL, V2_AGENT, V3_PLACES
+from portway.config.schema import (
+    AGENT,
+    DEPRECATED,
+    ENDPOINT,
+    POLICY,
+    RENAMED,
+    TUNNEL,
+    UNTIL_POLICIES,
+    V2_AGENT,
+    V3_PLACES,
+)
 
 V3_TOP = ("version", "agent", "endpoints", "tunnels")
 HTTP_ONLY = (
@@ -146,7 +156,10 @@ class _File:
         if not isinstance(node, MappingNode):
             reader.problem(node, f"{path}: expected a map, found {kind(node)}")
             return None
-        hints = {old: f"is written as {new} in an endpoint" for old, new in V3_PLACES.items()}
+        hints = {
+            old: f"belongs under tunnels: {UNTIL_POLICIES}" if new == POLICY else f"is written as {new} in an endpoint"
+            for old, new in V3_PLACES.items()
+        }
         hints["binding"] = "is a list: bindings: [X]"
         before = len(reader.problems)
         read = reader.map(node, ENDPOINT, path, hints)
@@ -214,8 +227,9 @@ class _File:
             options = self.reader.map(value, TUNNEL, path, hints)
             for new in dict.fromkeys(DEPRECATED[key] for key in options if key in DEPRECATED):
                 old = [key for key in options if DEPRECATED.get(key) == new]
-                verb = "is" if len(old) == 1 else "are"
-                self.config.notices.append(f"{path}: {', '.join(old)} {verb} deprecated, use {new} instead")
+                verb, them = ("is", "it") if len(old) == 1 else ("are", "them")
+                advice = f"keep {them} {UNTIL_POLICIES}" if new == POLICY else f"use {new} instead"
+                self.config.notices.append(f"{path}: {', '.join(old)} {verb} deprecated, {advice}")
             self.tunnel(key, value, options, path, version)
 
     def tunnel(self, key: Node, value: Node, options: dict[str, Any], path: str, version: int) -> None:

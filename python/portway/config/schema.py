@@ -131,6 +131,10 @@ TUNNEL: dict[str, Key] = {
     "labels": TEXTS,
 }
 
+# There is no edge of ours yet that takes what is to take the place of these.
+POLICY = "traffic_policy"
+UNTIL_POLICIES = "until your edge has traffic policies"
+
 # Old options that still work; who uses them is told what took their place.
 DEPRECATED = {
     "policy": "traffic_policy",
@@ -159,7 +163,7 @@ DEPRECATED = {
             "verify_webhook",
             "websocket_tcp_converter",
         ),
-        "traffic_policy",
+        POLICY,
     ),
 }
 
@@ -209,6 +213,6 @@ V3_PLACES = {
     "app_protocol": "upstream.protocol",
     "crt": "agent_tls_termination.server_certificate",
     "key": "agent_tls_termination.server_private_key",
-    "host_header": "traffic_policy",
-    "basic_auth": "traffic_policy",
+    "host_header": POLICY,
+    "basic_auth": POLICY,
 }
