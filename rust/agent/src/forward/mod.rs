@@ -15,7 +15,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,8 @@ const HEADER: Duration = Duration::from_secs(10);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// An upstream connection of an http endpoint that carries nothing.
 const IDLE: Duration = Duration::from_hours(2);
+/// Between two records of refused connections.
+const REFUSALS: Duration = Duration::from_mins(1);
 /// `join connections` records a second; beyond, they are counted.
 const JOINS: u64 = 1000;
 /// Between a folder and a screen that shows its requests.
@@ -55,7 +57,8 @@ pub(crate) struct Forwarder {
     open: AtomicUsize,
     most: usize,
     joins: Mutex<Joins>,
-    refused: AtomicU64,
+    /// When a refusal was told.
+    refused: Mutex<Option<Instant>>,
     closed: Notify,
 }
 
@@ -79,7 +82,7 @@ impl Forwarder {
                 logged: 0,
                 suppressed: 0,
             }),
-            refused: AtomicU64::new(0),
+            refused: Mutex::default(),
             closed: Notify::new(),
         }
     }
@@ -116,17 +119,7 @@ impl Forwarder {
         };
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.most {
             self.open.fetch_sub(1, Ordering::Relaxed);
-            if self
-                .refused
-                .fetch_add(1, Ordering::Relaxed)
-                .is_power_of_two()
-            {
-                tracing::warn!(
-                    limit = self.most,
-                    err = "too many open connections",
-                    "connection refused"
-                );
-            }
+            self.refused();
             return stream.reset(ErrorCode::STREAM_REFUSED);
         }
         let counted = self.board.connected();
@@ -134,6 +127,19 @@ impl Forwarder {
         drop(counted);
         self.open.fetch_sub(1, Ordering::Release);
         self.closed.notify_waiters();
+    }
+
+    fn refused(&self) {
+        let mut told = self.refused.lock();
+        if told.is_none_or(|told| told.elapsed() >= REFUSALS) {
+            *told = Some(Instant::now());
+            drop(told);
+            tracing::warn!(
+                limit = self.most,
+                err = "too many open connections",
+                "connection refused"
+            );
+        }
     }
 
     async fn forward(

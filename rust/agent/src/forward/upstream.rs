@@ -207,8 +207,19 @@ fn cause(error: &io::Error) -> Unreachable {
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
             "the network does not reach it".into()
         }
+        _ if is_out_of_files(error) => {
+            "the agent has too many files open; its limit (ulimit -n) must be raised".into()
+        }
         _ => error.to_string(),
     })
+}
+
+/// EMFILE, ENFILE; on Windows WSAEMFILE.
+fn is_out_of_files(error: &io::Error) -> bool {
+    let numbers: &[i32] = if cfg!(windows) { &[10024] } else { &[23, 24] };
+    error
+        .raw_os_error()
+        .is_some_and(|number| numbers.contains(&number))
 }
 
 fn tls_cause(error: &io::Error) -> Unreachable {

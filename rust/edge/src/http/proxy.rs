@@ -308,8 +308,7 @@ impl Connection {
                         continue;
                     }
                     let error = failed.into_error();
-                    if reset_code(&error) == Some(ErrorCode::ACCEPT_QUEUE_FULL) {
-                        // It has not seen the request.
+                    if is_turned_away(&error) {
                         let Some((spare, other)) = spare.zip(route.stand_in()) else {
                             let code = Code::NOTHING_AVAILABLE;
                             return Err(page::error(code, code.text()));
@@ -449,7 +448,7 @@ pub(super) fn failure(error: &hyper::Error, target: &Target) -> Answer {
             Code::AGENT_UNREACHABLE,
             format!("The agent that serves {host} went away during the request."),
         ),
-        _ if reset_code(error) == Some(ErrorCode::ACCEPT_QUEUE_FULL) => {
+        _ if is_turned_away(error) => {
             page::error(Code::NOTHING_AVAILABLE, Code::NOTHING_AVAILABLE.text())
         }
         _ => page::error(
@@ -472,6 +471,14 @@ fn io_error(error: &hyper::Error) -> Option<&io::Error> {
 
 fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
     io_error(error).map(io::Error::kind)
+}
+
+/// The agent has no room for a stream, and has not looked at what is in it.
+fn is_turned_away(error: &hyper::Error) -> bool {
+    matches!(
+        reset_code(error),
+        Some(ErrorCode::ACCEPT_QUEUE_FULL | ErrorCode::STREAM_REFUSED)
+    )
 }
 
 pub(super) fn reset_code(error: &hyper::Error) -> Option<ErrorCode> {
