@@ -30,6 +30,7 @@ mod drive;
 mod error;
 pub mod heartbeat;
 mod io;
+mod pass_on;
 mod read_ahead;
 mod stream;
 

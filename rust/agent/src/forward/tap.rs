@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use portway_mux::pass_on;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::board::Board;
@@ -124,13 +125,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Tapped<T> {
         Poll::Ready(Ok(length))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
+    pass_on!(inner: poll_flush, poll_shutdown);
 }
 
 #[cfg(test)]
