@@ -91,7 +91,8 @@ pub struct Peer {
     /// Streams opened here that it has not shown to have accepted yet.
     pub max_unaccepted: usize,
     /// How long a stream that has ended may still count among those it can have open: its entry
-    /// goes when the task that used it has run.
+    /// goes when the task that used it has run, which may have to hear from its upstream first.
+    /// Nothing on the wire tells when that is.
     pub forgets_within: Duration,
 }
 
@@ -101,7 +102,7 @@ impl Peer {
         clamps_credit: true,
         max_streams: 480,
         max_unaccepted: 64,
-        forgets_within: Duration::from_millis(250),
+        forgets_within: Duration::from_secs(1),
     };
     /// Dies at 512 entries, wedges at 64 unaccepted ones.
     pub const RUST_SDK: Self = Self::UNKNOWN;
