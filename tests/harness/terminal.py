@@ -16,6 +16,9 @@ import pyte
 
 from harness.process import PATIENCE
 
+# A title nobody sees.
+LAST = b"\x1b]2;the end\x07"
+
 
 class Terminal:
     """A program on a pseudo-terminal. What it draws is kept as a screen of `rows` × `columns`."""
@@ -104,8 +107,14 @@ class Terminal:
         self._open = []
 
     def end(self) -> int:
-        """Its exit code."""
-        return self.popen.wait(PATIENCE)
+        """Its exit code, once all that it wrote was read."""
+        code = self.popen.wait(PATIENCE)
+        if self._open:
+            # It left nobody who would close the terminal: a word of ours comes behind its last.
+            os.write(self._inner, LAST)
+            with self._came:
+                self._came.wait_for(lambda: LAST in self.raw or self._over, PATIENCE)
+        return code
 
     def stop(self) -> None:
         if self.popen.poll() is None:
