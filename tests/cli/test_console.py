@@ -33,9 +33,9 @@ class Shown:
         env = {**isolated(self.home), **self.edge.agent_env(), **dict(how.pop("env", {}))}  # type: ignore[call-overload]
         return self.terminals(*portway(), "http", self.upstream.url, "--url", url, *flags, env=env, **how)
 
-    def visit(self, path: str, method: str = "GET") -> None:
+    def visit(self, path: str, method: str = "GET") -> int:
         with Visitor(self.edge, f"http://screen.localhost:{self.edge.http[1]}") as visitor:
-            visitor.ask(method, path)
+            return visitor.ask(method, path).status
 
 
 @pytest.fixture
@@ -114,7 +114,8 @@ def test_a_lost_edge_shows_and_its_return_too(shown: Shown) -> None:
     assert "Latency                       -" in text
     shown.edge.restart()
     online(terminal)
-    shown.visit("/again")
+    # It is online a moment before its URL is there again.
+    until("it serves", lambda: shown.visit("/again") == 200)
     terminal.wait("a visitor", lambda text: "GET /again" in text)
     quits(terminal)
 
