@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import select
 import shlex
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +43,13 @@ def until(what: str, ask: Callable[[], T | None], patience: float = PATIENCE) ->
         pause.wait(0.01)
 
 
+def _unread(pipe: IO[bytes]) -> int:
+    """Bytes that wait in a pipe."""
+    count = bytearray(4)
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return int.from_bytes(count, sys.byteorder)
+
+
 class Process:
     """A started program. Both its outputs are read at once by threads, so it never blocks on them."""
 
@@ -68,18 +78,36 @@ class Process:
             start_new_session=True,
             user=user,
         )
-        for tag, pipe in (("out", self.popen.stdout), ("err", self.popen.stderr)):
-            assert pipe is not None
+        assert self.popen.stdout
+        assert self.popen.stderr
+        self._pipes = {"out": self.popen.stdout, "err": self.popen.stderr}
+        self._bytes = 0
+        for tag, pipe in self._pipes.items():
             threading.Thread(target=self._read, args=(tag, pipe), daemon=True).start()
 
     def _read(self, tag: str, pipe: IO[bytes]) -> None:
-        for line in pipe:
+        ready = select.poll()
+        ready.register(pipe, select.POLLIN)
+        rest = b""
+        data = b"more"
+        while data:
+            ready.poll()
+            # Under the lock, so that who holds it sees in the pipe what is not in `lines` yet.
             with self._came:
-                self.lines.append((tag, line.decode(errors="replace").rstrip("\n")))
+                data = os.read(pipe.fileno(), 1 << 16)
+                self._bytes += len(data)
+                *lines, rest = (rest + data).split(b"\n")
+                if not data and rest:
+                    lines.append(rest)
+                self.lines += [(tag, line.decode(errors="replace")) for line in lines]
+                self._open -= not data
                 self._came.notify_all()
-        with self._came:
-            self._open -= 1
-            self._came.notify_all()
+
+    def _catch_up(self) -> None:
+        """Waits until all is read that it has written by now. The lock is held."""
+        unread = sum(_unread(pipe) for pipe in self._pipes.values())
+        end = self._bytes + unread
+        self._came.wait_for(lambda: self._bytes >= end, PATIENCE)
 
     # === what it said
 
@@ -87,10 +115,12 @@ class Process:
     def position(self) -> int:
         """How many lines have come; given as `since`, older ones are not looked at."""
         with self._came:
+            self._catch_up()
             return len(self.lines)
 
     def text(self, tag: str | None = None) -> str:
         with self._came:
+            self._catch_up()
             return "\n".join(text for one, text in self.lines if tag in (None, one))
 
     def wait_line(self, what: str, pick: Callable[[str], T | None], since: int = 0, patience: float = PATIENCE) -> T:
@@ -123,6 +153,7 @@ class Process:
 
     def records(self, since: int = 0) -> list[logs.Record]:
         with self._came:
+            self._catch_up()
             return [record for _, text in self.lines[since:] if (record := logs.parse(text))]
 
     def shown(self) -> str:
