@@ -168,13 +168,15 @@ def upstreams(tmp_path: Path) -> Iterator[Upstreams]:
 @pytest.fixture(scope="module")
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     home = tmp_path_factory.mktemp("site")
+    flags: tuple[str, ...] = getattr(request, "param", ())
     upstreams = Upstreams(home)
     edges = _edges(request.node, home)
     edge = next(edges)()
     groups = _agents(request.node, home, edge)
     agents = next(groups)
     upstream = upstreams.http()
-    site = Site(edge, agents, upstreams, upstream, agents.http(upstream.url, url="http://"), agents.http(upstream.url))
+    plain, secure = (agents.http(upstream.url, *flags, url=url) for url in ("http://", ""))
+    site = Site(edge, agents, upstreams, upstream, plain, secure)
     for agent in (site.plain, site.secure):
         agent.up()
     yield site

@@ -10,10 +10,12 @@ import pytest
 
 from harness.agents import Agent
 from harness.raw import RawVisitor, Response, head
-from harness.site import Site
+from harness.site import BOTH_WAYS, Site
 from harness.upstreams import BLOCK
 
 BROWSER = ("Accept: text/html,application/xhtml+xml,*/*;q=0.8", "User-Agent: Mozilla/5.0 (X11; Linux x86_64)")
+
+pytestmark = BOTH_WAYS
 
 
 def ask(site: Site, host: str, *lines: str, path: str = "/") -> Response:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import json
 import socket
 import subprocess
 
@@ -12,12 +14,13 @@ from harness import need
 from harness.http2 import Http2Visitor, request
 from harness.raw import RawVisitor, head
 from harness.servers import Nginx
-from harness.site import Site
+from harness.site import BOTH_WAYS, Site
 from harness.tls import Authority
 from harness.upstreams import BLOCK, pattern_digest
 from harness.visitor import credulous, dial, digest
 
 BOTH = pytest.mark.parametrize("scheme", ["http", "https"])
+pytestmark = BOTH_WAYS
 MIB = 1 << 20
 
 
@@ -69,6 +72,28 @@ def test_what_the_upstream_cuts_short_is_cut_short_for_the_visitor(site: Site) -
         answer = raw.head()
         assert answer.get("content-length") == "1000"
         assert raw.everything() == b"only this", "and then the end, not silence"
+
+
+def test_a_body_without_a_length_ends_where_the_upstream_hangs_up(site: Site) -> None:
+    with site.raw() as raw:
+        for _ in range(2):
+            raw.send(head(site.host("http"), "GET", "/endless/300000"))
+            body = raw.response().body
+            assert hashlib.sha256(body).hexdigest() == pattern_digest(300_000)
+
+
+def test_chunks_that_are_none_are_cut_short(site: Site) -> None:
+    with site.raw() as raw:
+        raw.send(head(site.host("http"), "GET", "/misframed"))
+        assert not raw.everything().endswith(b"0\r\n\r\n")
+
+
+def test_what_is_only_passed_on_keeps_its_spelling(site: Site, request: pytest.FixtureRequest) -> None:
+    with site.raw() as raw:
+        raw.send(head(site.host("http"), "GET", "/", "x-SpeLt: As It Is"))
+        names = [name for name, _ in json.loads(raw.response().body)["headers"]]
+    short = "[short" in request.node.name
+    assert ("x-SpeLt" in names, "x-spelt" in names) == (short, not short), "both ways are tested"
 
 
 def test_an_upstream_that_hangs_up_is_told(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -12,7 +13,7 @@ from harness.agents import Agent
 from harness.edge import Edge
 from harness.http2 import Http2Visitor
 from harness.raw import EndedError, RawVisitor
-from harness.site import Site
+from harness.site import WAYS, Site
 from harness.upstreams import HttpUpstream
 
 
@@ -39,13 +40,17 @@ class Target:
         return targets
 
 
-@pytest.fixture(scope="module")
-def target(site: Site) -> Target:
+@pytest.fixture(scope="module", params=list(WAYS.values()), ids=list(WAYS))
+def target(site: Site, request: pytest.FixtureRequest) -> Iterator[Target]:
     upstream = site.upstreams.http()
-    agents = {scheme: site.agents.http(upstream.url, url=f"{scheme}://{HOST}") for scheme in ("http", "https")}
+    agents = {
+        scheme: site.agents.http(upstream.url, *request.param, url=f"{scheme}://{HOST}") for scheme in ("http", "https")
+    }
     for agent in agents.values():
         agent.up()
-    return Target(site.edge, upstream, agents)
+    yield Target(site.edge, upstream, agents)
+    for agent in agents.values():
+        agent.process.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
+
 from harness.agents import Agent, Agents
 from harness.edge import Edge
 from harness.raw import RawVisitor
 from harness.upstreams import HttpUpstream, Upstreams
 from harness.visitor import Visitor
+
+# An edge passes on at once what nothing has to be decided about. A rule that lets everybody in sends the same requests
+# the long way, where both are to come out the same.
+WAYS: dict[str, tuple[str, ...]] = {"short": (), "long": ("--cidr-allow", "0.0.0.0/0", "--cidr-allow", "::/0")}
+BOTH_WAYS = pytest.mark.parametrize("site", WAYS.values(), ids=WAYS, indirect=True)
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,8 @@ class HttpUpstream(Listening):
 
     `/bytes/N` N known bytes · `/chunked/N` the same without a length · `/status/N` · `/slow` after `release()` ·
     `/events` server-sent events, one for each `release()` · `/close` no answer · `/garbage` no HTTP ·
-    `/short` less than promised · `/early` 413 before the body is read · `/trailers` · `/upgrade` echo of raw bytes ·
+    `/short` less than promised · `/misframed` chunks longer than said · `/endless/N` ends by hanging up ·
+    `/early` 413 before the body is read · `/trailers` · `/upgrade` echo of raw bytes ·
     `/hints` 103 before the answer · `/location` a redirect to the Host it was asked for · `/forged` an error code of
     the edge in its answer · anything else: the request as JSON.
     """
@@ -383,6 +384,15 @@ class HttpUpstream(Listening):
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this")
             await writer.drain()
             return False
+        elif kind == "endless":
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            for block in pattern(int(number)):
+                writer.write(block)
+                await writer.drain()
+            return False
+        elif kind == "misframed":
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nokay\r\n0\r\n\r\n")
+            await writer.drain()
         elif kind == "trailers":
             writer.write(
                 b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"

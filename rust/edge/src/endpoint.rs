@@ -140,6 +140,33 @@ impl Endpoint {
     /// # Errors
     /// The code to show: the agent is gone, or has no room.
     pub(crate) async fn connect(&self, visit: Visit, first: &[u8]) -> Result<Stream, Code> {
+        match self.try_connect(visit, first) {
+            Err(OpenError::Busy) => {
+                self.visits.fetch_add(1, Ordering::Relaxed);
+                let opened = self.session.open(self.opening(visit, first));
+                match timeout(ROOM, opened).await {
+                    Ok(opened) => opened.map_err(code_of),
+                    Err(_) => Err(Code::NOTHING_AVAILABLE),
+                }
+            }
+            opened => opened.map_err(code_of),
+        }
+    }
+
+    /// The same, where there is room at once.
+    ///
+    /// # Errors
+    /// As [`Session::try_open`].
+    pub(crate) fn try_connect(&self, visit: Visit, first: &[u8]) -> Result<Stream, OpenError> {
+        let opened = self.session.try_open(self.opening(visit, first));
+        if opened.is_ok() {
+            self.visits.fetch_add(1, Ordering::Relaxed);
+        }
+        opened
+    }
+
+    /// The first frame of a visitor's stream.
+    fn opening(&self, visit: Visit, first: &[u8]) -> Bytes {
         let header = ProxyHeader {
             id: self.id.clone(),
             client_addr: visit.visitor.to_string(),
@@ -147,22 +174,12 @@ impl Endpoint {
             edge_type: self.edge_type.into(),
             passthrough_tls: visit.passthrough_tls,
         };
-        let frame = match self.proxy_proto {
-            0 => header.encode(first),
-            version => {
-                let mut bytes = proxy_header(version, visit.visitor, visit.local);
-                bytes.extend_from_slice(first);
-                header.encode(&bytes)
-            }
-        };
-        self.visits.fetch_add(1, Ordering::Relaxed);
-        match self.session.try_open(frame.clone()) {
-            Err(OpenError::Busy) => match timeout(ROOM, self.session.open(frame)).await {
-                Ok(opened) => opened.map_err(code_of),
-                Err(_) => Err(Code::NOTHING_AVAILABLE),
-            },
-            opened => opened.map_err(code_of),
+        if self.proxy_proto == 0 {
+            return header.encode(first);
         }
+        let mut bytes = proxy_header(self.proxy_proto, visit.visitor, visit.local);
+        bytes.extend_from_slice(first);
+        header.encode(&bytes)
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) async fn serve(core: Arc<Core>, visitor: Visitor, mut io: TcpStream) 
             h2: is_h2(&tls),
             verified: strict,
         };
-        serve::http(core, &visitor, Door::Https, tls, settled).await;
+        serve::secure(core, &visitor, tls, settled).await;
     }
 }
 
@@ -80,7 +80,7 @@ async fn nameless(core: Arc<Core>, visitor: Visitor, io: Rewound<TcpStream>) {
                 h2: is_h2(&tls),
                 ..Handshake::default()
             };
-            serve::http(core, &visitor, Door::Https, tls, settled).await;
+            serve::secure(core, &visitor, tls, settled).await;
         }
         return;
     }
@@ -102,7 +102,7 @@ async fn nameless(core: Arc<Core>, visitor: Visitor, io: Rewound<TcpStream>) {
         Ok(Ok(1..)) => {
             quick.store(false, Ordering::Relaxed);
             let io = Rewound::new(first.freeze(), tls);
-            serve::http(core, &visitor, Door::Https, io, Handshake::default()).await;
+            serve::secure(core, &visitor, io, Handshake::default()).await;
         }
         Ok(_) => {}
         Err(_) => core.metrics.turned(Door::Https, Turned::Slow),

@@ -157,10 +157,72 @@ impl Up {
     }
 }
 
+/// Chunks to be written, several in one system call. Empty, it holds no memory.
+#[derive(Debug, Default)]
+pub struct Outbox(Vec<Bytes>);
+
+// === impl Outbox ===
+
+impl Outbox {
+    /// Puts a chunk behind the others.
+    pub fn push(&mut self, chunk: Bytes) {
+        if !chunk.is_empty() {
+            self.0.push(chunk);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether more chunks would not go out in the same call.
+    pub fn is_full(&self, vectored: bool) -> bool {
+        self.0.len() >= if vectored { VECTORED } else { 1 }
+    }
+
+    /// Writes once; how many bytes have gone.
+    ///
+    /// # Errors
+    /// The connection's, and `WriteZero` where it takes nothing any more.
+    pub fn poll_write<T: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut T,
+    ) -> Poll<io::Result<usize>> {
+        let io = Pin::new(io);
+        let written = if let [chunk] = &self.0[..] {
+            ready!(io.poll_write(cx, chunk))?
+        } else {
+            let mut slices = [IoSlice::new(&[]); VECTORED];
+            let count = self.0.len().min(VECTORED);
+            for (slice, chunk) in slices.iter_mut().zip(&self.0) {
+                *slice = IoSlice::new(chunk);
+            }
+            ready!(io.poll_write_vectored(cx, &slices[..count]))?
+        };
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        let mut left = written;
+        self.0.retain_mut(|chunk| {
+            let part = left.min(chunk.len());
+            left -= part;
+            chunk.advance(part);
+            !chunk.is_empty()
+        });
+        Poll::Ready(Ok(written))
+    }
+
+    /// Gives its memory back.
+    pub fn shrink(&mut self) {
+        self.0.shrink_to_fit();
+    }
+}
+
 /// From the stream to the connection.
 #[derive(Default)]
 struct Down {
-    chunks: Vec<Bytes>,
+    chunks: Outbox,
     unflushed: bool,
     at_end: bool,
     ended: bool,
@@ -179,11 +241,7 @@ impl Down {
     ) -> Poll<io::Result<()>> {
         while !self.ended {
             while !self.chunks.is_empty() {
-                let length = ready!(self.poll_write(cx, io))?;
-                if length == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
-                self.bytes += length as u64;
+                self.bytes += ready!(self.chunks.poll_write(cx, io))? as u64;
                 self.unflushed = true;
             }
             if self.at_end {
@@ -215,8 +273,7 @@ impl Down {
         reader: &mut ReadHalf,
         vectored: bool,
     ) -> Poll<io::Result<()>> {
-        let most = if vectored { VECTORED } else { 1 };
-        while self.chunks.len() < most && !self.at_end {
+        while !self.chunks.is_full(vectored) && !self.at_end {
             match reader.poll_read_chunk(cx) {
                 Poll::Ready(Ok(Some(chunk))) => self.chunks.push(chunk),
                 Poll::Ready(Ok(None)) => self.at_end = true,
@@ -225,36 +282,11 @@ impl Down {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
                     // An idle connection holds no memory.
-                    self.chunks = Vec::new();
+                    self.chunks.shrink();
                     return Poll::Pending;
                 }
             }
         }
         Poll::Ready(Ok(()))
-    }
-
-    fn poll_write<T: AsyncWrite + Unpin>(
-        &mut self,
-        cx: &mut Context<'_>,
-        io: &mut T,
-    ) -> Poll<io::Result<usize>> {
-        let io = Pin::new(io);
-        let written = if let [chunk] = &self.chunks[..] {
-            ready!(io.poll_write(cx, chunk))?
-        } else {
-            let mut slices = [IoSlice::new(&[]); VECTORED];
-            for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
-                *slice = IoSlice::new(chunk);
-            }
-            ready!(io.poll_write_vectored(cx, &slices[..self.chunks.len()]))?
-        };
-        let mut left = written;
-        self.chunks.retain_mut(|chunk| {
-            let part = left.min(chunk.len());
-            left -= part;
-            chunk.advance(part);
-            !chunk.is_empty()
-        });
-        Poll::Ready(Ok(written))
     }
 }

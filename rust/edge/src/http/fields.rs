@@ -5,20 +5,20 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// Marks errors of the edge, so no upstream may send it.
 pub(super) const ERROR_CODE: HeaderName = HeaderName::from_static("ngrok-error-code");
 /// An agent's word that it made an error page itself, with a token only it and the edge know.
 pub(super) const AGENT_ERROR: HeaderName = HeaderName::from_static("portway-agent-error");
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+pub(super) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+pub(super) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+pub(super) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// What a `Connection` header may not take away: these are for the upstream, whatever it says.
-const KEPT: [HeaderName; 5] = [
+pub(super) const KEPT: [HeaderName; 5] = [
     header::HOST,
     header::CONTENT_LENGTH,
     header::AUTHORIZATION,

@@ -43,15 +43,23 @@ pub(super) fn target(head: &Parts) -> Result<Target, &'static str> {
     let authority = head.uri.authority();
     let shown = match (authority, host) {
         (None, None) => return Err("The request has no Host."),
-        (None, Some(host)) => host.to_owned(),
-        (Some(authority), None) => authority.as_str().to_owned(),
+        (None, Some(host)) => host,
+        (Some(authority), None) => authority.as_str(),
         (Some(authority), Some(host)) => {
             if !same_authority(authority, host) {
                 return Err("The Host differs from the request target.");
             }
-            host.to_owned()
+            host
         }
     };
+    named(shown)
+}
+
+/// The target of this name.
+///
+/// # Errors
+/// For what is no host, with or without a port.
+pub(super) fn named(shown: &str) -> Result<Target, &'static str> {
     let parsed: Authority = shown.parse().map_err(|_| "The Host is not valid.")?;
     let port = shown.strip_prefix(parsed.host()).unwrap_or("@");
     let no_port = |port: &str| !port.bytes().all(|digit| digit.is_ascii_digit());
@@ -62,6 +70,7 @@ pub(super) fn target(head: &Parts) -> Result<Target, &'static str> {
     if host.is_empty() {
         return Err("The request has no Host.");
     }
+    let shown = shown.to_owned();
     Ok(Target { host, shown })
 }
 

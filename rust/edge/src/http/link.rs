@@ -74,6 +74,13 @@ impl Links {
         }
     }
 
+    /// Keeps a stream on which every request so far was answered.
+    pub(super) async fn take_over(&self, endpoint: &Arc<Endpoint>, stream: Stream) {
+        if let Some(link) = Link::over(TokioIo::new(Transport::new(stream))).await {
+            self.put(endpoint, link);
+        }
+    }
+
     fn pop(&self, endpoint: &Arc<Endpoint>) -> Option<Link> {
         let mut links = self.0.lock();
         let mut index = 0;
@@ -109,9 +116,14 @@ impl Link {
             tokio::spawn(driver);
             return Ok(Self::Http2(sender));
         }
-        let (sender, driver) = http1::handshake(io).await.map_err(gone)?;
+        Self::over(io).await.ok_or(Code::AGENT_UNREACHABLE)
+    }
+
+    /// HTTP/1.1 over a stream that is there.
+    async fn over(io: TokioIo<Transport>) -> Option<Self> {
+        let (sender, driver) = http1::handshake(io).await.ok()?;
         tokio::spawn(driver);
-        Ok(Self::Http1(sender))
+        Some(Self::Http1(sender))
     }
 
     /// A connection that may turn into plain bytes.

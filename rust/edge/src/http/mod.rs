@@ -2,6 +2,7 @@
 //! that was not parsed is ever passed on, so two parsers cannot read one request in two ways.
 //!
 //! - [`serve`]: one visitor's connection.
+//! - [`fast`]: the short way of requests that are only passed on.
 //! - [`sieve`]: what hyper would settle instead of refusing.
 //! - [`head`]: what a request must be before anything else is asked.
 //! - [`proxy`]: the way of one request through policy, agent and back.
@@ -14,6 +15,7 @@
 //! - [`websocket`]: messages turned into bytes for upstreams that know no WebSocket.
 
 mod body;
+mod fast;
 mod fields;
 mod head;
 mod link;
@@ -24,3 +26,11 @@ pub(crate) mod serve;
 mod sieve;
 mod upgrade;
 mod websocket;
+
+use bytes::Bytes;
+
+/// A connection of which something was read already.
+struct Unserved<T> {
+    first: Bytes,
+    io: T,
+}

@@ -1,7 +1,10 @@
 //! Errors as visitors see them (edge.md §5): a page for browsers, JSON for those who ask for it,
 //! text for everybody else. The code is in the `ngrok-error-code` header and, once, in the body.
 
-use bytes::Bytes;
+use std::fmt::Write;
+use std::time::SystemTime;
+
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use portway_policy::Answer;
 use portway_wire::Code;
@@ -37,12 +40,21 @@ pub(super) fn plain(status: u16, message: &str) -> Answer {
 
 /// The response for an answer, in the form this visitor reads.
 pub(super) fn response(answer: &Answer, request: &HeaderMap) -> Response<Body> {
-    let (kind, body) = match form(request) {
+    let (kind, body) = content(answer, request);
+    headers(answer, kind).map(|()| Body::whole(Bytes::from(body)))
+}
+
+/// The type of a body, and the body.
+fn content(answer: &Answer, request: &HeaderMap) -> (&'static str, String) {
+    match form(request) {
         Form::Html => ("text/html; charset=utf-8", html(answer)),
         Form::Json => ("application/json", json_text(answer)),
         Form::Text => ("text/plain; charset=utf-8", text(answer)),
-    };
-    let mut response = Response::new(Body::whole(Bytes::from(body)));
+    }
+}
+
+fn headers(answer: &Answer, kind: &'static str) -> Response<()> {
+    let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -60,6 +72,32 @@ pub(super) fn response(answer: &Answer, request: &HeaderMap) -> Response<Body> {
         headers.insert(name, value.clone());
     }
     response
+}
+
+/// The same response as it is sent in HTTP/1.1. `to_head`: without its body. `last`: nothing
+/// follows it.
+pub(super) fn http1(answer: &Answer, request: &HeaderMap, to_head: bool, last: bool) -> Bytes {
+    let (kind, body) = content(answer, request);
+    let (head, ()) = headers(answer, kind).into_parts();
+    let mut out = BytesMut::with_capacity(512 + body.len());
+    let reason = head.status.canonical_reason().unwrap_or_default();
+    let now = httpdate::fmt_http_date(SystemTime::now());
+    let _ = write!(out, "HTTP/1.1 {} {reason}\r\n", head.status.as_str());
+    for (name, value) in &head.headers {
+        let _ = write!(out, "{name}: ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    let close = if last { "connection: close\r\n" } else { "" };
+    let _ = write!(
+        out,
+        "content-length: {}\r\ndate: {now}\r\n{close}\r\n",
+        body.len()
+    );
+    if !to_head {
+        out.extend_from_slice(body.as_bytes());
+    }
+    out.freeze()
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -211,7 +211,7 @@ impl Connection {
 
     /// The name of the handshake and the one asked for have one owner (edge.md §6): browsers share
     /// a connection between names of one certificate.
-    fn is_in_reach(&self, target: &Target, endpoint: &Endpoint) -> bool {
+    pub(super) fn is_in_reach(&self, target: &Target, endpoint: &Endpoint) -> bool {
         let Some(name) = &self.handshake.name else {
             return true;
         };
@@ -308,7 +308,7 @@ impl Connection {
                         continue;
                     }
                     let error = failed.into_error();
-                    if is_turned_away(&error) {
+                    if reset_code(&error).is_some_and(is_turned_away) {
                         let Some((spare, other)) = spare.zip(route.stand_in()) else {
                             let code = Code::NOTHING_AVAILABLE;
                             return Err(page::error(code, code.text()));
@@ -439,16 +439,21 @@ fn offline(scheme: Scheme, target: &Target) -> Answer {
 
 /// What went wrong between edge and upstream, as far as it can be told.
 pub(super) fn failure(error: &hyper::Error, target: &Target) -> Answer {
-    let host = &target.host;
     if error.is_user() {
         return page::plain(400, "The body of the request ended early.");
     }
-    match io_kind(error) {
+    let io = io_error(error);
+    broken(io.map(io::Error::kind), reset_code(error), &target.host)
+}
+
+/// The same for a stream that has ended before its response.
+pub(super) fn broken(kind: Option<io::ErrorKind>, reset: Option<ErrorCode>, host: &str) -> Answer {
+    match kind {
         Some(io::ErrorKind::ConnectionAborted) => page::error(
             Code::AGENT_UNREACHABLE,
             format!("The agent that serves {host} went away during the request."),
         ),
-        _ if is_turned_away(error) => {
+        _ if reset.is_some_and(is_turned_away) => {
             page::error(Code::NOTHING_AVAILABLE, Code::NOTHING_AVAILABLE.text())
         }
         _ => page::error(
@@ -469,15 +474,11 @@ fn io_error(error: &hyper::Error) -> Option<&io::Error> {
     None
 }
 
-fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
-    io_error(error).map(io::Error::kind)
-}
-
 /// The agent has no room for a stream, and has not looked at what is in it.
-fn is_turned_away(error: &hyper::Error) -> bool {
+fn is_turned_away(code: ErrorCode) -> bool {
     matches!(
-        reset_code(error),
-        Some(ErrorCode::ACCEPT_QUEUE_FULL | ErrorCode::STREAM_REFUSED)
+        code,
+        ErrorCode::ACCEPT_QUEUE_FULL | ErrorCode::STREAM_REFUSED
     )
 }
 
@@ -487,7 +488,11 @@ pub(super) fn reset_code(error: &hyper::Error) -> Option<ErrorCode> {
 
 /// The agent's own error page: the edge shows its own instead. The token proves who made it.
 fn agent_error(head: &response::Parts, endpoint: &Endpoint) -> Option<Answer> {
-    let said = head.headers.get(AGENT_ERROR)?.to_str().ok()?;
+    agent_answer(head.headers.get(AGENT_ERROR)?.to_str().ok()?, endpoint)
+}
+
+/// The page for what an agent says in that header.
+pub(super) fn agent_answer(said: &str, endpoint: &Endpoint) -> Option<Answer> {
     let mut parts = said.splitn(3, ' ');
     let (code, token, message) = (parts.next()?, parts.next()?, parts.next()?);
     let number = code.strip_prefix("ERR_NGROK_")?.parse().ok()?;

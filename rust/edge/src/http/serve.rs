@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -13,6 +14,7 @@ use super::link::Links;
 use super::proxy::Connection;
 use super::pulse::{Pulse, Watched};
 use super::sieve::Sieve;
+use super::{Unserved, fast};
 use crate::config::Limits;
 use crate::core::{Core, Stage};
 use crate::endpoint::{Endpoint, Visit};
@@ -29,8 +31,12 @@ const H2_CONNECTION_WINDOW: u32 = 8 << 20;
 
 /// A visitor without TLS.
 pub(crate) async fn plain(core: Arc<Core>, visitor: Visitor, io: TcpStream) {
-    let io = Rewound::new(visitor.first.clone(), io);
-    http(core, &visitor, Door::Http, io, Handshake::default()).await;
+    let unserved = Unserved {
+        first: visitor.first.clone(),
+        io,
+    };
+    let settled = Handshake::default();
+    connection(core, &visitor, Door::Http, unserved, settled).await;
 }
 
 /// What the TLS handshake has settled.
@@ -44,12 +50,21 @@ pub(crate) struct Handshake {
     pub verified: Option<Arc<Endpoint>>,
 }
 
+/// A visitor whose TLS was ended here.
+pub(crate) async fn secure<T>(core: Arc<Core>, visitor: &Visitor, io: T, settled: Handshake)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let first = Bytes::new();
+    connection(core, visitor, Door::Https, Unserved { first, io }, settled).await;
+}
+
 /// Serves HTTP until the connection ends.
-pub(crate) async fn http<T>(
+async fn connection<T>(
     core: Arc<Core>,
     visitor: &Visitor,
     door: Door,
-    io: T,
+    mut unserved: Unserved<T>,
     handshake: Handshake,
 ) where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -73,10 +88,17 @@ pub(crate) async fn http<T>(
         pulse: pulse.clone(),
         links: Links::default(),
     });
+    if !h2 {
+        let Unserved { first, io } = unserved;
+        unserved = match fast::serve(&connection, door, &limits, first, io).await {
+            Some(rest) => rest,
+            None => return,
+        };
+    }
     let service = service_fn(move |request| connection.clone().handle(request));
     let builder = builder(&limits);
     let io = TokioIo::new(Watched::new(
-        io,
+        Rewound::new(unserved.first, unserved.io),
         pulse.clone(),
         Sieve::new(limits.header_bytes),
     ));
