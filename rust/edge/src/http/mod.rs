@@ -1,4 +1,4 @@
-//! HTTP visitors: parsed and served by hyper, request by request (design, decision 8). Nothing
+//! HTTP visitors: request by request, parsed by hyper or its parser (design, decision 8). Nothing
 //! that was not parsed is ever passed on, so two parsers cannot read one request in two ways.
 //!
 //! - [`serve`]: one visitor's connection.
