@@ -140,7 +140,11 @@ impl Up {
             }
             let size = if self.hot { HOT_READ } else { COLD_READ };
             let mut buffer = BytesMut::with_capacity(size);
-            let length = ready!(poll_read_buf(Pin::new(&mut *io), cx, &mut buffer))?;
+            let length = match ready!(poll_read_buf(Pin::new(&mut *io), cx, &mut buffer)) {
+                // TLS without a word of farewell: many programs just close.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+                read => read?,
+            };
             if length == 0 {
                 writer.finish();
                 self.ended = true;

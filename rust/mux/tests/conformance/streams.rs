@@ -1,9 +1,11 @@
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use portway_mux::copy::{self, Joint};
 use portway_mux::{ErrorCode, Peer, StreamReset};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use crate::raw::{DATA, FIN, RST, SYN, TYPE, WNDINC, agent, edge, frame};
 
@@ -310,6 +312,41 @@ async fn m22_a_joined_stream_that_is_idle_too_long_is_told_even_behind_its_fin()
         bench.next_but_credit().await,
         frame(RST, 0, 2, &4u32.to_be_bytes())
     );
+}
+
+/// TLS whose other side has said something and then just closed.
+struct Curt(&'static [u8]);
+
+impl AsyncRead for Curt {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let words = std::mem::take(&mut self.0);
+        if words.is_empty() {
+            return Poll::Ready(Err(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        buf.put_slice(words);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn the_last_words_of_a_joined_connection_that_just_closes_are_sent() {
+    let mut bench = agent();
+    let stream = bench.accepted(2, b"").await;
+    let upstream = tokio::io::join(Curt(b"last words"), tokio::io::sink());
+    let joint = Joint {
+        half_close: true,
+        idle: None,
+    };
+    let joined = tokio::spawn(copy::join(upstream, stream, joint));
+    let words = frame(DATA, 0, 2, b"last words");
+    assert_eq!(bench.next_but_credit().await, words);
+    assert_eq!(bench.next_but_credit().await, frame(DATA, FIN, 2, b""));
+    bench.send(&frame(DATA, FIN, 2, b"")).await;
+    assert!(joined.await.unwrap().error.is_none());
 }
 
 #[tokio::test]
