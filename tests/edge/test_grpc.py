@@ -144,7 +144,7 @@ def test_calls_run_side_by_side(channel: grpc.Channel) -> None:
 def test_small_messages_wait_for_a_slow_visitor(channel: grpc.Channel) -> None:
     """They are no flood, however many of them are on their way."""
     count: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream("/test.Service/Count")
-    calls = [count(b"20000", timeout=PATIENCE) for _ in range(4)]
+    calls = [count(b"20000", timeout=4 * PATIENCE) for _ in range(4)]
     heard = [iter(call) for call in calls]
     assert [next(one) for one in heard] == [b"0"] * 4
     for one in heard:  # the others wait meanwhile
