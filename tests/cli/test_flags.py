@@ -34,7 +34,7 @@ def http(site: Site, *flags: str, url: str = "http://") -> Agent:
 
 def headers_of(answer_json: object) -> dict[str, str]:
     assert isinstance(answer_json, dict)
-    return dict(answer_json["headers"])
+    return {name.lower(): value for name, value in answer_json["headers"]}
 
 
 def basic(user: str, password: str) -> dict[str, str]:
