@@ -112,6 +112,7 @@ def test_after_a_goaway_the_agent_comes_back_with_what_it_had(
     agent.up()
     assert go_edge.event("asked", type=AUTH)["client"] == ""
     assert go_edge.event("asked", type=BIND)["id"] == ""
+    go_edge.event("answered", type=BIND)
     since = go_edge.process.position
     go_edge.order(do="leave")
     assert go_edge.event("asked", since, type=AUTH)["client"] == "client-1"
