@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -28,14 +29,33 @@ def _blocks() -> Iterator[int]:
 
 _next = _blocks()
 
+# The last blocks that were given out. Nobody else gets them, even where nobody listens yet, or not just now.
+_ours: deque[tuple[int, socket.socket]] = deque(maxlen=12)
+
 
 def block() -> list[int]:
     """Ports next to each other, none of them in use right now."""
     while True:
         first = next(_next)
         ports = list(range(first, first + BLOCK))
-        if all(_free(port) for port in ports):
+        if _taken(first) and all(_free(port) for port in ports):
             return ports
+
+
+def _taken(first: int) -> bool:
+    """Whether the block is ours from now on: a name that only one process can have, and which goes with it, says so."""
+    if any(first == block for block, _ in _ours):
+        return False
+    mark = socket.socket(socket.AF_UNIX)
+    try:
+        mark.bind(f"\0portway-tests-{first}")
+    except OSError:
+        mark.close()
+        return False
+    if len(_ours) == _ours.maxlen:
+        _ours.popleft()[1].close()
+    _ours.append((first, mark))
+    return True
 
 
 def _free(port: int) -> bool:
