@@ -13,7 +13,7 @@ import pytest
 
 from harness.agents import Agents
 from harness.edge import Edge
-from harness.process import PATIENCE, Process
+from harness.process import PATIENCE, Process, stop_all
 from harness.sdk import Sdks
 from harness.servers import Iperf, Nginx, Postgres
 from harness.site import Site
@@ -74,9 +74,7 @@ def _edges(node: pytest.Item | pytest.Collector, home: Path) -> Iterator[NewEdge
         return edge.start()
 
     yield make
-    for edge in made:
-        for process in edge.processes:
-            process.stop()
+    stop_all([process for edge in made for process in edge.processes])
 
 
 def _agents(node: pytest.Item | pytest.Collector, home: Path, edge: Edge | None) -> Iterator[Agents]:
@@ -151,8 +149,7 @@ def sdks(request: pytest.FixtureRequest, edge: Edge) -> Iterator[Sdks]:
     sdks = Sdks(edge, [])
     _show(request.node, sdks.started)
     yield sdks
-    for process in sdks.started:
-        process.stop()
+    stop_all(sdks.started)
 
 
 @pytest.fixture

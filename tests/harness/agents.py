@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness import logs
 from harness.edge import Edge, isolated
-from harness.process import Process, portway
+from harness.process import Process, portway, stop_all
 from harness.visitor import Answer, Visitor
 
 LOG = ("--log", "stdout", "--log-format", "logfmt", "--log-level", "debug")
@@ -94,5 +94,4 @@ class Agents:
         return self.agent("start", *(arguments or ("--all",)), "--config", str(path))
 
     def stop(self) -> None:
-        for process in self.started:
-            process.stop()
+        stop_all(self.started)

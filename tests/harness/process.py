@@ -203,8 +203,20 @@ class Process:
         """Asks it to end, as a service does, and kills what does not listen."""
         if self.running():
             self.popen.terminate()
-            try:
-                self.popen.wait(patience)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        return self._gone(patience)
+
+    def _gone(self, patience: float = 15) -> int:
+        try:
+            self.popen.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.kill()
         return self.popen.returncode
+
+
+def stop_all(processes: Sequence[Process]) -> None:
+    """Asks all of them to end, and then waits."""
+    for process in processes:
+        if process.running():
+            process.popen.terminate()
+    for process in processes:
+        process._gone()
