@@ -41,7 +41,8 @@ def test_a_port_is_given_and_bytes_pass_both_ways(sdks: Sdks, edge: Edge, upstre
 
 @each()
 def test_the_port_that_was_asked_for_is_given(sdks: Sdks, edge: Edge, upstreams: Upstreams, kind: str) -> None:
-    wanted = f"tcp://localhost:{edge.tcp_ports[7]}"
+    [port] = edge.free_ports(1)
+    wanted = f"tcp://localhost:{port}"
     sdk = sdks.run(kind, Want("tcp", f"tcp://{upstreams.echo().address}", wanted))
     assert sdk.url == wanted
     with dial(edge, sdk.url) as io:

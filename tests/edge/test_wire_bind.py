@@ -151,7 +151,7 @@ def test_the_scheme_of_the_url_decides_between_http_and_https(agent: ScriptedAge
 
 
 def test_r72_tcp_addresses_by_addr_by_url_or_any(edge: Edge, agent: ScriptedAgent) -> None:
-    first, second = edge.tcp_ports[3], edge.tcp_ports[4]
+    first, second = edge.free_ports(2)
     assert agent.bind("tcp", {"Addr": f"localhost:{first}"}).url == f"tcp://localhost:{first}"
     assert agent.bind("tcp", {"URL": f"tcp://localhost:{second}"}).url == f"tcp://localhost:{second}"
     port = urlsplit(agent.bind("tcp").url).port

@@ -98,6 +98,10 @@ class Edge:
             self.process.kill()
         return self.start()
 
+    def free_ports(self, count: int) -> list[int]:
+        """Ports to ask for: random ones, of the same range, may be with others that share this edge."""
+        return [port for port in self.tcp_ports if ports.free(port)][:count]
+
     def agent_env(self) -> dict[str, str]:
         """What points an agent at this edge."""
         return {

@@ -38,7 +38,7 @@ def block() -> list[int]:
     while True:
         first = next(_next)
         ports = list(range(first, first + BLOCK))
-        if _taken(first) and all(_free(port) for port in ports):
+        if _taken(first) and all(free(port) for port in ports):
             return ports
 
 
@@ -58,7 +58,8 @@ def _taken(first: int) -> bool:
     return True
 
 
-def _free(port: int) -> bool:
+def free(port: int) -> bool:
+    """Whether nobody listens there right now."""
     with closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
