@@ -238,17 +238,14 @@ impl Edge {
         token: &Secret,
         http_port: u16,
         https_port: u16,
-        sockets: Sockets,
     ) -> Result<Self, StartError> {
         let local = |port| Some(SocketAddr::from(([127, 0, 0, 1], port)));
-        let free = |port| match std::net::TcpListener::bind(("127.0.0.1", port)) {
-            Ok(_) => local(port),
-            Err(_) => local(0),
-        };
+        // Kept from here on: one that is looked at and opened later may be somebody else's by then.
+        let listen = |port| std::net::TcpListener::bind(("127.0.0.1", port)).ok();
         let config = EdgeConfig {
             agent_addr: local(0),
-            http_addr: free(http_port),
-            https_addr: free(https_port),
+            http_addr: local(0),
+            https_addr: local(0),
             api_addr: None,
             tcp_ports: config.tcp_ports.or(Some(EMBEDDED_TCP_PORTS)),
             data_dir: None,
@@ -260,6 +257,11 @@ impl Edge {
                 metadata: String::new(),
             }],
             ..config
+        };
+        let sockets = Sockets {
+            http: listen(http_port),
+            https: listen(https_port),
+            ..Sockets::default()
         };
         Self::start(config, sockets, None)
     }

@@ -62,6 +62,12 @@ pub async fn join<T: AsyncRead + AsyncWrite + Unpin>(
     let mut moved = (0, 0);
     let mut since = Instant::now();
     let error = std::future::poll_fn(|cx| {
+        // Noticed though the connection does not take what came before.
+        if !down.ended
+            && let Poll::Ready(error) = reader.poll_given_up(cx)
+        {
+            return Poll::Ready(Some(error));
+        }
         if let Some(writer) = &mut writer {
             match up.poll(cx, &mut io, writer) {
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(error)),

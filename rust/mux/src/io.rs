@@ -349,6 +349,14 @@ impl ReadHalf {
         self.shared.with(|core| core.poll_gone(cx, self.id))
     }
 
+    /// Ready, with the error, once the peer has given the stream up or the session ended: what was
+    /// not read yet is of no use to anybody.
+    pub fn poll_given_up(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        self.shared
+            .with(|core| core.poll_given_up(cx, self.id))
+            .map(io_error)
+    }
+
     fn poll_take(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<io::Result<Option<Bytes>>> {
         if self.rest.is_empty() {
             let read = ready!(self.shared.with(|core| core.poll_read(cx, self.id)));

@@ -96,7 +96,7 @@ impl Entry {
             && (self.reset.is_some() || self.send.fin == Fin::Sent)
     }
 
-    /// Whether all that the peer wanted to say is here. An RST behind its FIN can mean two things:
+    /// Whether the peer has ended in order. An RST behind its FIN can mean two things:
     /// that it stopped reading (4), or that it gave the stream up, and then the FIN was only there
     /// for the sake of readers that do not hear an RST (§2.4, §2.7).
     pub(crate) fn whole(&self) -> bool {

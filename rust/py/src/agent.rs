@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use portway_agent::plan::{Cas, EdgeAddress, Plan};
 use portway_agent::{Hooks, Stop, without_number};
-use portway_edge::{Edge, EdgeConfig, Sockets};
+use portway_edge::{Edge, EdgeConfig};
 
 use crate::report::Fatal;
 use crate::{limits, memory, plan, runtime, signals, systemd};
@@ -73,7 +73,7 @@ fn embed(plan: &mut Plan) -> Result<(Edge, EdgeAddress), Fatal> {
         ))
     })?;
     let token = portway_edge::random_token();
-    let edge = Edge::embedded(config, &token, HTTP_PORT, HTTPS_PORT, Sockets::default())
+    let edge = Edge::embedded(config, &token, HTTP_PORT, HTTPS_PORT)
         .map_err(|error| Fatal(error.to_string()))?;
     let address = edge
         .agent_addr()

@@ -89,10 +89,10 @@ impl Core {
         let Some(entry) = self.streams.get_mut(&id) else {
             return Poll::Ready(Err(Gone::Session));
         };
-        if let Some(code) = entry.reset.filter(|_| !entry.whole()) {
-            return Poll::Ready(Err(Gone::Reset(code)));
-        }
         let Some(chunk) = entry.recv.queue.pop_front() else {
+            if let Some(code) = entry.reset.filter(|_| !entry.whole()) {
+                return Poll::Ready(Err(Gone::Reset(code)));
+            }
             if entry.recv.fin {
                 return Poll::Ready(Ok(Bytes::new()));
             }
@@ -217,6 +217,21 @@ impl Core {
         }
     }
 
+    /// Ready once nothing of the stream is of use to anybody: it was given up, or the session ended.
+    pub fn poll_given_up(&mut self, cx: &mut Context<'_>, id: u32) -> Poll<Gone> {
+        match self.streams.get_mut(&id) {
+            Some(entry) => match entry.reset {
+                Some(ErrorCode::STREAM_CLOSED) => Poll::Pending,
+                Some(code) => Poll::Ready(Gone::Reset(code)),
+                None => {
+                    register(&mut entry.gone_waker, cx);
+                    Poll::Pending
+                }
+            },
+            None => Poll::Ready(Gone::Session),
+        }
+    }
+
     pub(super) fn give_back(&mut self, id: u32, length: usize) {
         let Some(entry) = self.streams.get_mut(&id) else {
             return;
@@ -265,7 +280,9 @@ impl Core {
             return;
         };
         entry.reset = Some(code);
-        if !entry.whole() {
+        // A peer that has said all it wanted is heard, though not as one that ended in order.
+        let heard = entry.recv.fin;
+        if !heard {
             entry.recv.queue = Chunks::default();
             entry.recv.unread = 0;
         }
@@ -276,9 +293,11 @@ impl Core {
         self.wakes.task(entry.gone_waker.take());
         self.accepted(id);
         if let Some(entry) = self.streams.get_mut(&id)
-            && std::mem::take(&mut entry.waiting)
+            && entry.waiting
+            && !(heard && entry.announced)
         {
             // Nobody will ask for it.
+            entry.waiting = false;
             self.waiting -= 1;
             if std::mem::take(&mut entry.announced) {
                 self.accept.retain(|announced| *announced != id);

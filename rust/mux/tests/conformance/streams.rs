@@ -25,6 +25,36 @@ async fn m15_a_stream_that_ends_before_its_type() {
 }
 
 #[tokio::test]
+async fn m24_what_was_said_whole_is_heard_though_the_stream_was_given_up_behind_it() {
+    let mut bench = agent();
+    // As an edge sends a command: all of it in one read.
+    let said = [
+        frame(DATA, SYN, 2, &[TYPE, b"stop"].concat()),
+        frame(DATA, FIN, 2, b""),
+        frame(RST, 0, 2, &6u32.to_be_bytes()),
+    ];
+    bench.raw(&said.map(|frame| frame.bytes()).concat()).await;
+    let mut stream = bench.acceptor.accept().await.unwrap();
+    stream.read_type().await.unwrap();
+    assert_eq!(stream.read_chunk().await.unwrap().unwrap(), "stop");
+    let error = stream.read_chunk().await.unwrap_err();
+    assert_eq!(
+        StreamReset::code_of(&error),
+        Some(ErrorCode::STREAM_CANCELLED)
+    );
+    drop(stream);
+    // Without the FIN there may have been more, and nothing is made of a part.
+    let said = [
+        frame(DATA, SYN, 4, &[TYPE, b"st"].concat()),
+        frame(RST, 0, 4, &6u32.to_be_bytes()),
+    ];
+    bench.raw(&said.map(|frame| frame.bytes()).concat()).await;
+    let mut other = bench.accepted(6, b"alive").await;
+    assert_eq!(other.read_chunk().await.unwrap().unwrap(), "alive");
+    assert_eq!(bench.session.open_streams(), 1);
+}
+
+#[tokio::test]
 async fn m16_syn_and_fin_in_one_frame() {
     let mut bench = agent();
     bench
