@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, NoReturn
 
-Kind = Literal["agent", "edge"]
+Kind = Literal["agent", "edge", "load"]
 Plan = Mapping[str, Any]
 
 

@@ -22,7 +22,8 @@ ARROWS = {
     "policy": {"wire"},
     "agent": {"mux", "wire"},
     "edge": {"mux", "wire", "policy"},
-    "py": {"agent", "edge", "logs"},
+    "load": set(),
+    "py": {"agent", "edge", "load", "logs"},
 }
 
 
@@ -64,6 +65,7 @@ def test_a_crate_knows_only_those_below_it(crate: str) -> None:
         ("policy", {"tokio", "tokio-util", "hyper", "rustls", "socket2"}),
         ("agent", {"pyo3", "rcgen"}),
         ("edge", {"pyo3", "regex", "crossterm"}),
+        ("load", {"pyo3", "tracing", "rcgen"}),
     ],
 )
 def test_a_crate_has_no_use_for_the_libraries_of_others(crate: str, strangers: set[str]) -> None:
@@ -107,7 +109,7 @@ def test_agent_and_edge_are_joined_in_one_place() -> None:
 
 def test_what_python_sends_is_read_strictly() -> None:
     """Every table that can come from a plan refuses keys it does not know."""
-    for path in ("agent/src/plan.rs", "edge/src/config.rs", "py/src/edge.rs"):
+    for path in ("agent/src/plan.rs", "edge/src/config.rs", "load/src/plan.rs", "py/src/edge.rs"):
         text = (RUST / path).read_text()
         for attributes, name in re.findall(r"((?:#\[[^\]]*\]\s*)+)(?:pub(?:\(crate\))? )?struct (\w+) \{", text):
             if "Deserialize" in attributes:
@@ -151,9 +153,10 @@ def layer(module: str) -> str:
 @pytest.mark.parametrize(
     ("below", "above"),
     [
-        ("config", {"portway.cli", "portway.launch", "portway.__main__", "portway.demo"}),
-        ("launch.py", {"portway.cli", "portway.config", "portway.__main__", "portway.demo"}),
+        ("config", {"portway.cli", "portway.bench", "portway.launch", "portway.__main__", "portway.demo"}),
+        ("launch.py", {"portway.cli", "portway.bench", "portway.config", "portway.__main__", "portway.demo"}),
         ("demo.py", {"portway.cli", "portway.config", "portway.launch"}),
+        ("bench", {"portway.cli", "portway.config", "portway.__main__", "portway.demo"}),
     ],
 )
 def test_a_layer_of_python_knows_only_those_below_it(below: str, above: set[str]) -> None:

@@ -12,6 +12,7 @@ COMMANDS = {
     "edge reload": ("edge_reload", "Let a running edge take up changed tokens, rules and certificates"),
     "edge check": ("edge_check", "Test what an edge needs: DNS, ports, certificate, clock"),
     "edge plan": ("edge_reload", ""),
+    "bench": ("bench", "Measure how fast a tunnel is, and whether a change helped"),
     "config": ("", "Read and change the configuration file"),
     "config check": ("config", "Check configuration files"),
     "config edit": ("config", "Open the configuration file in an editor"),

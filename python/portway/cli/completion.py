@@ -87,6 +87,7 @@ VALUES = {
     "--binding": ("public", "internal", "kubernetes"),
     "--upstream-protocol": ("http1", "http2"),
     "--upstream-proxy-protocol": ("1", "2"),
+    "--only": ("latency", "rps", "connections", "down", "up", "loaded"),
     "--proxy-protocol": ("agent", "http", "https", "tcp"),
 }
 

@@ -1,7 +1,7 @@
 //! The Python module `portway._core`: one function for each role. Each takes the descriptor of a
 //! plan, runs until it is stopped, and returns the exit code.
 //!
-//! - [`agent`], [`edge`]: the roles, put together from their crates.
+//! - [`agent`], [`edge`]: the roles, put together from their crates. [`load`]: what measures them.
 //! - [`plan`]: reading a plan. [`runtime`], [`signals`], [`systemd`], [`limits`]: the operating
 //!   system.
 //! - [`report`]: errors as users see them.
@@ -9,6 +9,7 @@
 mod agent;
 mod edge;
 mod limits;
+mod load;
 mod memory;
 mod plan;
 mod report;
@@ -36,9 +37,16 @@ fn run_edge(python: Python<'_>, plan_fd: i32) -> u8 {
     python.detach(|| report::exit_code(edge::run(plan_fd)))
 }
 
+/// Does one measurement of `portway bench`, or is its upstream; returns the exit code.
+#[pyfunction]
+fn run_load(python: Python<'_>, plan_fd: i32) -> u8 {
+    python.detach(|| report::exit_code(load::run(plan_fd)))
+}
+
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(version, module)?)?;
     module.add_function(wrap_pyfunction!(run_agent, module)?)?;
-    module.add_function(wrap_pyfunction!(run_edge, module)?)
+    module.add_function(wrap_pyfunction!(run_edge, module)?)?;
+    module.add_function(wrap_pyfunction!(run_load, module)?)
 }

@@ -1,0 +1,180 @@
+//! Bulk both ways, and small requests beside it. Bytes of a download count as they arrive, those
+//! of an upload once the answer says that all have.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::dial::{Dialer, Failure};
+use crate::event::Events;
+use crate::plan::Measure;
+use crate::serve::{BLOCK, Zeros};
+use crate::steady::{REST, once, span};
+use crate::tally::Tally;
+
+/// What is fetched from our own upstream; a transfer is cut when its time is over.
+const ENDLESS: &str = "/bytes/1099511627776";
+/// How long bytes may be silent.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Streams that load a measurement until it is over.
+fn downloads(dialer: &Arc<Dialer>, measure: &Measure, tally: &Arc<Tally>) -> JoinSet<()> {
+    let mut workers = JoinSet::new();
+    let path: Arc<str> = measure.bulk_path.as_deref().unwrap_or(ENDLESS).into();
+    for _ in 0..measure.connections.max(1) {
+        let (dialer, tally, path) = (dialer.clone(), tally.clone(), path.clone());
+        workers.spawn(async move {
+            while !tally.hopeless() {
+                if let Err(failure) = download(&dialer, &path, &tally).await {
+                    tally.failed(&failure.to_string());
+                    sleep(REST).await;
+                }
+            }
+        });
+    }
+    workers
+}
+
+pub(crate) async fn down(
+    dialer: &Arc<Dialer>,
+    measure: &Measure,
+    tally: &Arc<Tally>,
+    events: &Events,
+) {
+    let mut workers = downloads(dialer, measure, tally);
+    span(measure, tally, events, async {
+        while workers.join_next().await.is_some() {}
+    })
+    .await;
+}
+
+async fn download(dialer: &Dialer, path: &str, tally: &Tally) -> Result<(), Failure> {
+    let mut link = dialer.connect().await?;
+    let mut body = link.send(dialer.get(Some(path))?).await?.into_body();
+    loop {
+        match timeout(SILENCE, body.frame()).await {
+            Err(_) => return Err(Failure::Late),
+            Ok(None) => return Ok(()),
+            Ok(Some(Err(_))) => return Err(Failure::Lost),
+            Ok(Some(Ok(frame))) => tally.moved(frame.data_ref().map_or(0, Bytes::len) as u64),
+        }
+    }
+}
+
+/// Small requests, one at a time, beside the downloads.
+pub(crate) async fn loaded(
+    dialer: &Arc<Dialer>,
+    measure: &Measure,
+    tally: &Arc<Tally>,
+    events: &Events,
+) {
+    let _beside = downloads(dialer, measure, tally);
+    let (asked, of) = (dialer.clone(), tally.clone());
+    span(measure, tally, events, async move {
+        let mut link = None;
+        while !of.hopeless() {
+            once(&asked, &mut link, &of, None).await;
+        }
+    })
+    .await;
+}
+
+pub(crate) async fn up(
+    dialer: &Arc<Dialer>,
+    measure: &Measure,
+    tally: &Arc<Tally>,
+    events: &Events,
+) {
+    let mut workers = JoinSet::new();
+    let path: Arc<str> = measure.bulk_path.as_deref().unwrap_or("/").into();
+    tally.begin(false);
+    events.tell(&serde_json::json!({"event": "began"}));
+    let until = Instant::now() + measure.time();
+    let handed = Arc::new(AtomicU64::new(0));
+    for _ in 0..measure.connections.max(1) {
+        let (dialer, tally, path) = (dialer.clone(), tally.clone(), path.clone());
+        let handed = handed.clone();
+        workers.spawn(async move {
+            while !tally.hopeless() && Instant::now() < until {
+                if let Err(failure) = upload(&dialer, &path, &tally, until, &handed).await {
+                    tally.failed(&failure.to_string());
+                    sleep(REST).await;
+                }
+            }
+        });
+    }
+    let mut beat = tokio::time::interval(crate::event::PROGRESS);
+    let silent = until + SILENCE;
+    loop {
+        tokio::select! {
+            one = workers.join_next() => if one.is_none() { break },
+            _ = beat.tick() => {
+                let mut progress = tally.progress();
+                progress["bytes"] = handed.load(Ordering::Relaxed).into();
+                events.tell(&progress);
+                if Instant::now() > silent {
+                    tally.failed(&Failure::Late.to_string());
+                    break;
+                }
+            }
+        }
+    }
+    tally.end();
+}
+
+async fn upload(
+    dialer: &Dialer,
+    path: &str,
+    tally: &Tally,
+    until: Instant,
+    handed: &Arc<AtomicU64>,
+) -> Result<(), Failure> {
+    let mut link = dialer.connect().await?;
+    let sent = Arc::new(AtomicU64::new(0));
+    let body = Upload {
+        until,
+        sent: sent.clone(),
+        all: handed.clone(),
+    };
+    let status = link
+        .send_patiently(dialer.request("POST", Some(path), body.boxed())?)
+        .await?;
+    if status >= 400 {
+        return Err(Failure::Status(status));
+    }
+    tally.moved(sent.load(Ordering::Relaxed));
+    Ok(())
+}
+
+/// A body that ends when the time is over.
+struct Upload {
+    until: Instant,
+    sent: Arc<AtomicU64>,
+    all: Arc<AtomicU64>,
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if Instant::now() >= self.until {
+            return Poll::Ready(None);
+        }
+        self.sent.fetch_add(BLOCK as u64, Ordering::Relaxed);
+        self.all.fetch_add(BLOCK as u64, Ordering::Relaxed);
+        Poll::Ready(Some(Ok(Frame::data(Zeros::block()))))
+    }
+}
