@@ -18,7 +18,7 @@ export PATH := $(BIN):$(CURDIR)/.tools/bin:$(PATH)
 SOURCES := $(shell find rust python -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name '*.html' -o -name '*.css' -o -name '*.js' \) -not -path '*/__pycache__/*' 2>/dev/null) \
            Cargo.toml Cargo.lock $(wildcard pyproject.toml)
 
-.PHONY: help run build test test-rust test-python test-again check fmt format lint types deny actions bench bench-keep dist system clean
+.PHONY: help run build test test-rust test-python check fmt format lint types deny actions bench bench-keep dist system clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -57,13 +57,7 @@ test-rust: $(VENV)/.tools
 
 test-python: build .tools/.peers
 	@tools/need test
-	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST) $(if $(CI),|| $(MAKE) --no-print-directory test-again)
-
-# On a loaded machine a few tests still stumble over each other (a bug each: see what this prints). CI tries those once
-# more, one at a time; `make test` does not.
-test-again:
-	@echo "== failed beside others, once more alone:"
-	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none -n 0
+	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST)
 
 # === checks
 
