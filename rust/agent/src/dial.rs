@@ -70,7 +70,10 @@ async fn connect(
             source,
         })?;
     let _ = socket.set_nodelay(true);
-    let _ = SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+    let reference = SockRef::from(&socket);
+    let _ = reference.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+    #[cfg(target_os = "linux")]
+    let _ = reference.set_tcp_notsent_lowat(portway_mux::UNSENT);
     TlsConnector::from(config).connect(name, ReadAhead::new(socket)).await.map_err(|source| {
         let text = source.to_string();
         let hint = if text.contains("UnknownIssuer") {

@@ -76,6 +76,9 @@ pub(crate) fn of_an_agent(
     first: Bytes,
     io: TcpStream,
 ) -> (ReadAhead<Rewound<AgentSocket>>, Arc<AtomicBool>) {
+    // Where it cannot be set, small messages wait behind large ones, and all arrive.
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(&io).set_tcp_notsent_lowat(portway_mux::UNSENT);
     let (socket, quick) = AgentSocket::new(io);
     (ReadAhead::new(Rewound::new(first, socket)), quick)
 }

@@ -5,6 +5,10 @@ use std::time::Duration;
 /// Credit that every stream has in each direction when it is opened (wire-protocol §2.5).
 pub const INITIAL_WINDOW: u32 = 262_144;
 
+/// Bytes that the transport of a session should have taken and not sent, at most: what waits in it
+/// goes before whatever is queued here later, be it ever so small.
+pub const UNSENT: u32 = 128 * 1024;
+
 /// Which end of the session this is; it decides the parity of stream ids (§2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

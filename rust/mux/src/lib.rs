@@ -36,7 +36,7 @@ mod stream;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use config::{Config, INITIAL_WINDOW, Peer, Role};
+pub use config::{Config, INITIAL_WINDOW, Peer, Role, UNSENT};
 pub use drive::Driver;
 pub use error::{CloseReason, Closed, ErrorCode, OpenError, StreamReset};
 pub use io::{Acceptor, ReadHalf, Session, Stream, WriteHalf};

@@ -14,8 +14,9 @@ use tokio::time::Instant;
 
 use crate::INITIAL_WINDOW;
 
-/// On links shorter than this the wake-ups of tasks take longer than the way.
-const SHORTEST_ROUND_TRIP: Duration = Duration::from_millis(1);
+/// On links shorter than this the wake-ups of tasks take longer than the way. Windows beyond what
+/// the link needs are no faster, and others wait behind what is in them.
+const SHORTEST_ROUND_TRIP: Duration = Duration::from_micros(200);
 
 /// One stream's receive side.
 #[derive(Debug)]
