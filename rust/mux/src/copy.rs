@@ -5,12 +5,13 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep};
 use tokio_util::io::poll_read_buf;
 
@@ -144,27 +145,39 @@ impl Up {
                 self.ended = true;
                 break;
             }
-            let size = if self.hot { HOT_READ } else { COLD_READ };
-            let mut buffer = BytesMut::with_capacity(size);
-            let length = match ready!(poll_read_buf(Pin::new(&mut *io), cx, &mut buffer)) {
+            let read = if self.hot {
+                read_hot(cx, io)
+            } else {
+                read_cold(cx, io)
+            };
+            self.chunk = match ready!(read) {
                 // TLS without a word of farewell: many programs just close.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Bytes::new(),
                 read => read?,
             };
-            if length == 0 {
+            if self.chunk.is_empty() {
                 writer.finish();
                 self.ended = true;
             }
-            if length == size {
-                self.hot = true;
-            } else if length < COLD_READ {
-                self.hot = false;
-            }
-            self.bytes += length as u64;
-            self.chunk = buffer.freeze();
+            self.hot = self.chunk.len() >= COLD_READ;
+            self.bytes += self.chunk.len() as u64;
         }
         Poll::Ready(Ok(()))
     }
+}
+
+fn read_hot<T: AsyncRead + Unpin>(cx: &mut Context<'_>, io: &mut T) -> Poll<io::Result<Bytes>> {
+    let mut buffer = BytesMut::with_capacity(HOT_READ);
+    ready!(poll_read_buf(Pin::new(io), cx, &mut buffer))?;
+    Poll::Ready(Ok(buffer.freeze()))
+}
+
+/// Into memory of just that size, so that a try which brings nothing takes none.
+fn read_cold<T: AsyncRead + Unpin>(cx: &mut Context<'_>, io: &mut T) -> Poll<io::Result<Bytes>> {
+    let mut space = [const { MaybeUninit::uninit() }; COLD_READ];
+    let mut buf = ReadBuf::uninit(&mut space);
+    ready!(Pin::new(io).poll_read(cx, &mut buf))?;
+    Poll::Ready(Ok(Bytes::copy_from_slice(buf.filled())))
 }
 
 /// Chunks to be written, several in one system call. Empty, it holds no memory.
