@@ -58,6 +58,11 @@ def children(pid: int) -> set[int]:
     return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
+def measuring(pid: int) -> set[int]:
+    """Load generators that have a connection; the one that only probes is soon gone."""
+    return {child for child in children(pid) if b"run_load" in Path(f"/proc/{child}/cmdline").read_bytes()}
+
+
 def closed_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -174,11 +179,20 @@ def test_a_wrong_command_line_is_refused_before_anything_runs(argv: list[str], s
     assert all(line.startswith("ERROR:  ") for line in done.stderr.splitlines())
 
 
-def test_a_port_where_nobody_listens_is_named(bench: Bench) -> None:
+def test_a_port_where_nobody_listens_is_named(bench: Bench, tmp_path: Path) -> None:
     port = closed_port()
-    done = bench(f"http://127.0.0.1:{port}", *QUICK)
+    kept = tmp_path / "kept.json"
+    done = bench(f"http://127.0.0.1:{port}", *QUICK, "--save", str(kept))
     assert done.returncode == 1
+    assert not kept.exists()
     assert f"127.0.0.1:{port} refuses connections" in done.stderr
+
+
+def test_a_port_that_is_taken_cannot_be_served(bench: Bench, upstream: str) -> None:
+    port = upstream.rpartition(":")[2]
+    done = bench("--serve", port)
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
 
 
 def test_an_endpoint_that_is_not_there_is_told_by_its_status(bench: Bench, edge: Edge) -> None:
@@ -261,6 +275,15 @@ def test_the_bar_fits_the_terminal(columns: int, terminals: Callable[..., Termin
     assert "latency p50" in shown.text()
     assert b"\x1b[1m" not in shown.raw
     assert not re.search(r"\[[#.]+\]", shown.text()), "the bar is gone once all is done"
+
+
+def test_a_killed_command_leaves_no_load_behind(upstream: str, tmp_path: Path) -> None:
+    argv = [*portway(), "bench", upstream, "--secs", "600", "--only", "latency"]
+    process = Process("bench", argv, env=isolated(tmp_path))
+    until("it measures", lambda: children(process.pid))
+    (load,) = until("it measures for long", lambda: found if len(found := measuring(process.pid)) == 1 else None)
+    process.kill()
+    until("the load is gone", lambda: not Path(f"/proc/{load}").exists())
 
 
 # === coordinated omission

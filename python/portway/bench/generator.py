@@ -19,8 +19,6 @@ class Generator:
     """A running one. It ends when its stdin is closed, so it never outlives us."""
 
     def __init__(self, plan: Mapping[str, Any]) -> None:
-        if os.name == "nt":
-            raise BenchError("portway bench does not run on Windows yet")
         descriptor = launch.plan_file(json.dumps(plan).encode())
         try:
             self._popen = subprocess.Popen(

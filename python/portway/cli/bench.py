@@ -57,6 +57,8 @@ def bench(given: Given, url: Annotated[str | None, typer.Argument(metavar="[URL]
 
     Bulk needs an upstream that gives and takes it: `portway bench --serve 8080` is one.
     """
+    if os.name == "nt":
+        raise CommandError("portway bench does not run on Windows yet")
     with _stopped_by_signals():
         if serve := given.text("serve"):
             return _serve(given, serve, url)
@@ -180,8 +182,11 @@ def _pid(text: str) -> int:
 def _check_writable(path: str | None) -> None:
     """Before a run that takes half a minute, not behind it."""
     if path is not None:
+        new = not Path(path).exists()
         with Path(path).open("a"):
             pass
+        if new:  # a run that fails leaves nothing
+            Path(path).unlink()
 
 
 @contextlib.contextmanager

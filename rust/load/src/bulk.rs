@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::dial::{Dialer, Failure};
+use crate::dial::{Dialer, Failure, Link};
 use crate::event::Events;
 use crate::plan::Measure;
 use crate::serve::{BLOCK, Zeros};
@@ -96,19 +96,34 @@ pub(crate) async fn up(
 ) {
     let mut workers = JoinSet::new();
     let path: Arc<str> = measure.bulk_path.as_deref().unwrap_or("/").into();
+    // Time counts from when all are connected.
+    let mut dialing = JoinSet::new();
+    for _ in 0..measure.connections.max(1) {
+        let dialer = dialer.clone();
+        dialing.spawn(async move { dialer.connect().await });
+    }
+    let links = dialing.join_all().await;
     tally.begin(false);
     events.tell(&serde_json::json!({"event": "began"}));
     let until = Instant::now() + measure.time();
     let handed = Arc::new(AtomicU64::new(0));
-    for _ in 0..measure.connections.max(1) {
+    for mut link in links {
         let (dialer, tally, path) = (dialer.clone(), tally.clone(), path.clone());
         let handed = handed.clone();
         workers.spawn(async move {
-            while !tally.hopeless() && Instant::now() < until {
-                if let Err(failure) = upload(&dialer, &path, &tally, until, &handed).await {
+            loop {
+                let sent = match link {
+                    Ok(link) => upload(&dialer, link, &path, &tally, until, &handed).await,
+                    Err(failure) => Err(failure),
+                };
+                if let Err(failure) = sent {
                     tally.failed(&failure.to_string());
                     sleep(REST).await;
                 }
+                if tally.hopeless() || Instant::now() >= until {
+                    break;
+                }
+                link = dialer.connect().await;
             }
         });
     }
@@ -133,12 +148,12 @@ pub(crate) async fn up(
 
 async fn upload(
     dialer: &Dialer,
+    mut link: Link,
     path: &str,
     tally: &Tally,
     until: Instant,
     handed: &Arc<AtomicU64>,
 ) -> Result<(), Failure> {
-    let mut link = dialer.connect().await?;
     let sent = Arc::new(AtomicU64::new(0));
     let body = Upload {
         until,
