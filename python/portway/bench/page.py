@@ -34,6 +34,8 @@ PAGE = """<!doctype html>
   th {{ font-weight: normal; }}
   th:first-child, td:first-child {{ text-align: left; padding-left: 0; white-space: normal; }}
   .better {{ color: var(--good); }} .worse {{ color: var(--bad); }}
+  @media (max-width: 36rem) {{ th, td {{ padding: .35rem .3rem; }}
+    .compared :is(th, td):nth-child(3) {{ display: none; }} }}
   .plots {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem; }}
   figure {{ margin: 0; }}
   svg {{ width: 100%; height: auto; display: block; }}
@@ -46,7 +48,7 @@ PAGE = """<!doctype html>
 <h1>{title}</h1>
 <p class="soft">{about}</p>
 {warning}
-<div class="wide"><table>{rows}</table></div>
+<div class="wide"><table{compared}>{rows}</table></div>
 {remarks}
 <h2>Latency by percentile</h2>
 <p class="soft">Milliseconds on a logarithmic scale.{legend}</p>
@@ -78,6 +80,7 @@ def page(result: Mapping[str, Any], old: Mapping[str, Any] | None, changes: Mapp
         title=escape(title),
         about=escape(about),
         warning=broken,
+        compared=' class="compared"' if changes is not None else "",
         rows=_rows(result, changes),
         remarks="".join(f"<p class=soft>{escape(text)}</p>" for text in remarks(result, changes)),
         legend=" Dashed: before." if old else "",
