@@ -15,13 +15,12 @@ use crate::console::{self, Background};
 use crate::endpoint::Endpoint;
 use crate::forward::Forwarder;
 use crate::plan::{EdgeAddress, Plan};
+use crate::room::Room;
 use crate::session::{Agent, Live, Request, SessionError};
 
 /// At the end: for unbinding, and for visitors that are still served.
 const UNBIND: Duration = Duration::from_secs(1);
 const VISITORS: Duration = Duration::from_secs(5);
-/// File descriptors that are not for upstreams.
-const SPARE_FILES: usize = 64;
 /// While attempts fail at the longest delay, the same cause is told this often.
 const REPEAT: Duration = Duration::from_mins(1);
 
@@ -60,7 +59,7 @@ pub async fn run(
     plan: Plan,
     edge: EdgeAddress,
     hint: Option<String>,
-    open_files: usize,
+    room: Room,
     mut stop: watch::Receiver<Stop>,
     hooks: &dyn Hooks,
 ) -> Result<(), AgentError> {
@@ -79,8 +78,8 @@ pub async fn run(
     });
     let has_http = endpoints.iter().any(|endpoint| endpoint.is_http());
     let board = Arc::new(Board::new(shown.collect(), has_http, console.show, hint));
-    let most = open_files.saturating_sub(SPARE_FILES).max(16);
-    let forwarder = Arc::new(Forwarder::new(board.clone(), most));
+    room.tell();
+    let forwarder = Arc::new(Forwarder::new(board.clone(), room.connections()));
     let (sender, requests) = mpsc::channel(16);
     let alone = plan.command != "start";
     let agent = Arc::new(Agent::new(
@@ -90,6 +89,7 @@ pub async fn run(
         endpoints,
         forwarder,
         sender,
+        room,
     ));
     let life = Life {
         agent,

@@ -10,7 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use portway_mux::heartbeat::{self, Failure, Pace};
-use portway_mux::{Acceptor, Closed, Config, ErrorCode, Peer, Session, Stream};
+use portway_mux::{Acceptor, Closed, ErrorCode, Peer, Session, Stream};
 use portway_wire::auth::{Abilities, AuthExtra, AuthRequest, AuthResponse, VERSION};
 use portway_wire::bind::{self as messages, BindResponse};
 use portway_wire::commands::{self, Command};
@@ -25,6 +25,7 @@ use crate::dial::{self, DialError};
 use crate::endpoint::{Bound, Endpoint};
 use crate::forward::Forwarder;
 use crate::plan::{Cas, Plan};
+use crate::room::Room;
 use crate::trust::{self, TrustError};
 
 /// How long the edge may take to answer a message.
@@ -67,6 +68,7 @@ pub(crate) struct Agent {
     /// Where the next attempt begins in the list of addresses.
     turn: std::sync::atomic::AtomicUsize,
     managed: bool,
+    room: Room,
 }
 
 /// What the edge gave us to be known by.
@@ -107,6 +109,7 @@ impl Agent {
         endpoints: Vec<Arc<Endpoint>>,
         forwarder: Arc<Forwarder>,
         requests: mpsc::Sender<Request>,
+        room: Room,
     ) -> Self {
         // An edge inside this process has nobody who could manage it from afar.
         let managed = plan.remote_management && plan.embedded.is_none();
@@ -122,6 +125,7 @@ impl Agent {
             requests,
             turn: std::sync::atomic::AtomicUsize::new(0),
             managed,
+            room,
         }
     }
 
@@ -137,7 +141,7 @@ impl Agent {
         let tls = dialled.inspect_err(|_| {
             self.turn.fetch_add(1, Ordering::Relaxed);
         })?;
-        let (mux, acceptor, driver) = portway_mux::session(tls, Config::agent());
+        let (mux, acceptor, driver) = portway_mux::session(tls, self.room.mux());
         let driver = tokio::spawn(driver);
         let ours = Arc::new(AtomicBool::new(false));
         tokio::spawn(self.clone().accept(acceptor, ours.clone()));

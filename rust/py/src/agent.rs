@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
 use portway_agent::plan::{Cas, EdgeAddress, Plan};
-use portway_agent::{Hooks, Stop, without_number};
+use portway_agent::{Hooks, Room, Stop, without_number};
 use portway_edge::{Edge, EdgeConfig};
 
 use crate::report::Fatal;
@@ -26,17 +26,20 @@ const HINT: &str = "These URLs work on this machine only. To go public, run `por
 pub(crate) fn run(descriptor: i32) -> Result<(), Fatal> {
     let plan: Plan = plan::read(descriptor)?;
     plan::start_logging(&plan.log, &plan.records)?;
-    let open_files = limits::raise_open_files();
+    let room = Room {
+        open_files: limits::raise_open_files(),
+        memory: limits::memory(),
+    };
     let runtime = runtime::start(THREADS, "portway")?;
     runtime.spawn(memory::give_back());
     runtime.spawn(systemd::stay_alive());
-    let result = runtime.block_on(agent(plan, open_files));
+    let result = runtime.block_on(agent(plan, room));
     // A name that is still being resolved must not hold up the end.
     runtime.shutdown_background();
     result
 }
 
-async fn agent(mut plan: Plan, open_files: usize) -> Result<(), Fatal> {
+async fn agent(mut plan: Plan, room: Room) -> Result<(), Fatal> {
     let stop = signals::stops(|| true)
         .map_err(|error| Fatal(format!("cannot follow signals: {error}")))?;
     let hooks = Outside {
@@ -49,7 +52,7 @@ async fn agent(mut plan: Plan, open_files: usize) -> Result<(), Fatal> {
         let (edge, address) = embed(&mut plan)?;
         (Some(edge), address, Some(HINT.to_owned()))
     };
-    let ended = portway_agent::run(plan, address, hint, open_files, stop.clone(), &hooks).await;
+    let ended = portway_agent::run(plan, address, hint, room, stop.clone(), &hooks).await;
     if let Some(edge) = embedded {
         let drain = if *stop.borrow() == Stop::Now {
             std::time::Duration::ZERO

@@ -1,4 +1,4 @@
-//! Open files: as many as the system lets this process have.
+//! What the system lets this process have: open files, as many as it can get, and memory.
 
 /// Raises the limit to the hard one; how many files may be open then.
 #[cfg(unix)]
@@ -28,4 +28,81 @@ pub(crate) fn raise_open_files() -> usize {
 #[cfg(not(unix))]
 pub(crate) fn raise_open_files() -> usize {
     8192
+}
+
+/// Bytes of memory for this process: those of the machine, or of the control group it is in where
+/// that has less. None where nobody tells.
+pub(crate) fn memory() -> Option<u64> {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let machine = read("/proc/meminfo").and_then(|text| total(&text));
+    let groups = read("/proc/self/cgroup").unwrap_or_default();
+    let limits = limit_files(&groups)
+        .into_iter()
+        .filter_map(|path| read(&path)?.trim().parse().ok());
+    machine.into_iter().chain(limits).min()
+}
+
+/// Bytes, from `/proc/meminfo`.
+fn total(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}
+
+/// Where the limits of the groups in `/proc/self/cgroup` are told, of all those around them too.
+/// A group seen from within its own namespace is the root.
+fn limit_files(groups: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
+            continue;
+        };
+        let (root, file) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            _ if controllers.split(',').any(|name| name == "memory") => {
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
+            _ => continue,
+        };
+        let mut path = path.trim_end_matches('/');
+        loop {
+            files.push(format!("{root}{path}/{file}"));
+            match path.rsplit_once('/') {
+                Some((above, _)) => path = above,
+                None => break,
+            }
+        }
+    }
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_a_machine_is_read() {
+        let text = "MemTotal:       24683732 kB\nMemFree:        23615000 kB\n";
+        assert_eq!(total(text), Some(24_683_732 << 10));
+        assert_eq!(total("MemFree: 1 kB"), None);
+    }
+
+    #[test]
+    fn limits_are_looked_for_in_every_group_around() {
+        assert_eq!(
+            limit_files("0::/system.slice/x.service\n"),
+            [
+                "/sys/fs/cgroup/system.slice/x.service/memory.max",
+                "/sys/fs/cgroup/system.slice/memory.max",
+                "/sys/fs/cgroup/memory.max",
+            ]
+        );
+        assert_eq!(
+            limit_files("9:cpu,cpuacct:/a\n8:memory:/\nnonsense\n"),
+            ["/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        );
+    }
 }
