@@ -114,6 +114,7 @@ fn windows(rounds: usize) -> usize {
         max_stream: 16 << 20,
         enabled: true,
         round_trip: Some(std::time::Duration::from_millis(1)),
+        changed: None,
     };
     let mut granted = 0;
     for _ in 0..rounds {

@@ -3,7 +3,8 @@
 //! Consumed bytes are given back in lots of an eighth of the window. Towards a peer that adds
 //! credit up, a window grows while it is what holds the sender back: when all of it was consumed
 //! within two round trips, it is doubled. A window twice what the path can hold is never used up
-//! so fast. A peer that clamps credit gets back what was consumed and nothing else
+//! so fast. Where other streams have something to say as well, they wait behind all that is in a
+//! window; then it is no larger than the link needs, and one that was is halved. A peer that clamps credit gets back what was consumed and nothing else
 //! (wire-protocol §2.5).
 //!
 //! No clock in here: who consumes says how to ask for the time, which is done once a lot.
@@ -14,9 +15,12 @@ use tokio::time::Instant;
 
 use crate::INITIAL_WINDOW;
 
-/// On links shorter than this the wake-ups of tasks take longer than the way. Windows beyond what
-/// the link needs are no faster, and others wait behind what is in them.
-const SHORTEST_ROUND_TRIP: Duration = Duration::from_micros(200);
+/// On links shorter than this the wake-ups of tasks take longer than the way: a stream that has the
+/// session for itself is faster with a window as if the link were this long.
+const SHORTEST_ROUND_TRIP: Duration = Duration::from_millis(1);
+
+/// So long after data for another stream a session counts as shared.
+const SHARED: Duration = Duration::from_millis(200);
 
 /// One stream's receive side.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub struct RecvWindow {
     owed: u32,
     /// The first that is consumed is given back at once.
     eager: bool,
+    /// Of what is consumed next, so much is not given back: the window becomes smaller by that.
+    surplus: u32,
     /// Given back since `since`.
     lots: u32,
     since: Option<Instant>,
@@ -45,6 +51,8 @@ pub struct Growth {
     pub enabled: bool,
     /// The shortest that was measured; without one nothing grows.
     pub round_trip: Option<Duration>,
+    /// When a stream was sent data after another: several have something to say.
+    pub changed: Option<Instant>,
 }
 
 impl Default for RecvWindow {
@@ -54,6 +62,7 @@ impl Default for RecvWindow {
             size: INITIAL_WINDOW,
             owed: 0,
             eager: false,
+            surplus: 0,
             lots: 0,
             since: None,
         }
@@ -95,13 +104,21 @@ impl RecvWindow {
         if self.owed < self.size / 8 && !std::mem::take(&mut self.eager) {
             return None;
         }
-        self.grow(growth, now);
+        self.adapt(growth, now);
+        let withheld = self.surplus.min(self.owed);
+        self.surplus -= withheld;
+        self.owed -= withheld;
+        self.size -= withheld;
+        growth.budget += u64::from(withheld);
+        if self.owed == 0 {
+            return None;
+        }
         let increment = std::mem::take(&mut self.owed);
         self.credit += increment;
         Some(increment)
     }
 
-    fn grow(&mut self, growth: &mut Growth, now: impl FnOnce() -> Instant) {
+    fn adapt(&mut self, growth: &mut Growth, now: impl FnOnce() -> Instant) {
         let Some(round_trip) = growth.round_trip.filter(|_| growth.enabled) else {
             return;
         };
@@ -114,13 +131,25 @@ impl RecvWindow {
             return;
         }
         let now = now();
-        if now.duration_since(since) < 2 * round_trip.max(SHORTEST_ROUND_TRIP) {
+        let took = now.duration_since(since);
+        let shared = growth
+            .changed
+            .is_some_and(|at| now.saturating_duration_since(at) < SHARED);
+        let round_trip = if shared {
+            round_trip
+        } else {
+            round_trip.max(SHORTEST_ROUND_TRIP)
+        };
+        if took < 2 * round_trip {
+            self.surplus = 0;
             let room = growth.max_stream.saturating_sub(self.size);
             let budget = u32::try_from(growth.budget).unwrap_or(u32::MAX);
             let extra = self.size.min(room).min(budget);
             growth.budget -= u64::from(extra);
             self.size += extra;
             self.owed += extra;
+        } else if shared && took > 4 * round_trip {
+            self.surplus = (self.size / 2).min(self.size - INITIAL_WINDOW);
         }
         (self.since, self.lots) = (Some(now), 0);
     }

@@ -81,6 +81,8 @@ pub struct Core {
     phase: Phase,
     streams: HashMap<u32, Entry>,
     growth: Growth,
+    /// The stream that data has come for last.
+    last_data: u32,
     parse: Parse,
     next_id: u32,
     last_peer_id: u32,
@@ -127,6 +129,7 @@ impl Core {
                 .clamp(crate::INITIAL_WINDOW, MAX_31),
             enabled: false,
             round_trip: None,
+            changed: None,
         };
         Self {
             config,
@@ -134,6 +137,7 @@ impl Core {
             phase: Phase::Open,
             streams: HashMap::new(),
             growth,
+            last_data: 0,
             parse: Parse::start(),
             next_id,
             last_peer_id: 0,

@@ -1,6 +1,7 @@
 //! Frames in: taken apart however they are cut, checked, handed to their streams.
 
 use bytes::{Buf, Bytes};
+use tokio::time::Instant;
 
 use super::{Core, MAX_DEBUG, TYPE_LEN};
 use crate::error::{CloseReason, ErrorCode};
@@ -154,6 +155,9 @@ impl Core {
             return self.skip(length);
         }
         self.seen(stream);
+        if std::mem::replace(&mut self.last_data, stream) != stream {
+            self.growth.changed = Some(Instant::now());
+        }
         if length == 0 {
             self.recv_end_of_frame(stream, fin);
         } else {

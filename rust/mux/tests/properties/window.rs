@@ -45,16 +45,21 @@ proptest! {
         max_stream in INITIAL_WINDOW..4_000_000,
         enabled: bool,
         round_trip in prop::option::of(0u64..200),
+        shared: bool,
     ) {
         let mut growth = Growth {
             budget,
             max_stream,
             enabled,
             round_trip: round_trip.map(Duration::from_millis),
+            changed: None,
         };
         let mut now = Instant::now();
         let mut streams: [Stream; STREAMS] = Default::default();
         for step in steps {
+            if shared {
+                growth.changed = Some(now);
+            }
             match step {
                 Step::Receive(at, bytes) => {
                     let stream = &mut streams[at];
