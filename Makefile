@@ -89,13 +89,14 @@ actions: $(VENV)/.tools ## the workflow files
 # Figures that `make bench` compares with; `make bench-keep` replaces them by those of the last run.
 BASELINE := bench/results/alone.json
 
-bench: build ## figures of the multiplexer and the programs alone, then beside a pair of nginx
+bench: build ## figures of the multiplexer and the programs alone, then beside a pair of nginx, then long links and storms
 	@tools/need test bench
 	cargo build --quiet --locked --release --package portway-mux --example bench
 	mkdir -p target/bench
 	$(BIN)/python -m pytest bench -p no:xdist --benchmark-only --benchmark-storage=file://target/bench \
 	  --benchmark-json=target/bench/alone.json $(addprefix --benchmark-compare=,$(wildcard $(BASELINE)))
 	$(BIN)/python bench/peers.py
+	$(BIN)/python bench/scenarios.py
 
 bench-keep: ## the figures of the last `make bench` are the ones to compare with
 	mkdir -p $(dir $(BASELINE))

@@ -1,0 +1,310 @@
+"""An edge and an agent, or a pair of nginx, in front of real upstreams, for one scenario."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from harness.scripted import ScriptedAgent  # noqa: E402 - beside this checkout's tests
+
+PATIENCE = 30.0
+BIG = 64 << 20
+
+
+@dataclass
+class Pair:
+    """What visitors and the relay between the two sides need to know."""
+
+    town: Town
+    between: tuple[str, int]
+    """Where the agent's side connects."""
+    http: int
+    host: str | None
+    tcp: int
+    """Leads to iperf3, and the next two to what sends without end and to an echo."""
+    bulk: int
+    tcp_hold: int
+    edge: int = 0
+    agent: int = 0
+    config: Path = field(default_factory=Path)
+
+    def connect(self, port: int | None = None) -> None:
+        """Starts the agent's side, over a relay on this port."""
+        port = port or self.between[1]
+        text = self.config.read_text().replace("@between@", f"127.0.0.1:{port}")
+        ready = self.config.with_suffix(".ready" + self.config.suffix)
+        ready.write_text(text)
+        if self.host is None:
+            self.agent = self.town.run("nginx", "-c", str(ready))
+        else:
+            self.agent = self.town.run(*portway(), "start", "--all", "--config", str(ready), "--log", "stdout")
+        for number in (self.tcp, self.bulk, self.tcp_hold):
+            wait_port(number)
+
+    def back(self) -> None:
+        """Until a request is answered."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.http), 5) as io:
+                io.sendall(f"GET /1k HTTP/1.1\r\nHost: {self.host or 'x'}\r\nConnection: close\r\n\r\n".encode())
+                if io.recv(64).startswith(b"HTTP/1.1 200"):
+                    return
+            if time.monotonic() > end:
+                raise TimeoutError("no request is answered")
+            time.sleep(0.05)
+
+    def session_bytes(self) -> int:
+        """Payload on the connections between the two sides, both ways, since they are there."""
+        command = ["ss", "-tinH", "state", "established", f"sport = :{self.between[1]}"]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return sum(int(number) for number in re.findall(r"bytes_(?:sent|received):(\d+)", told))
+
+
+class Town:
+    """Used with `with`: what was started is ended, and its files are gone."""
+
+    def __init__(self) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="portway-bench-"))
+        self.home.chmod(0o755)
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Town:
+        www = self.home / "www"
+        www.mkdir()
+        (www / "1k").write_bytes(b"x" * 1024)
+        with (www / "big").open("wb") as big:
+            big.truncate(BIG)
+        self.web, self.iperf, self.echo, self.endless = free_port(), free_port(), free_port(), free_port()
+        (self.home / "web.conf").write_text(
+            f"user root; worker_processes 1; daemon off; pid {self.home}/web.pid; error_log {self.home}/web.err;\n"
+            "events { worker_connections 20000; }\n"
+            "http { access_log off; sendfile on; keepalive_requests 100000000;\n"
+            f"server {{ listen 127.0.0.1:{self.web} backlog=4096; root {www}; }} }}\n"
+        )
+        self.run("nginx", "-c", str(self.home / "web.conf"))
+        self.run("iperf3", "-s", "-B", "127.0.0.1", "-p", str(self.iperf))
+        self.run(sys.executable, "-c", UPSTREAMS, str(self.echo), str(self.endless))
+        for port in (self.web, self.iperf, self.echo, self.endless):
+            wait_port(port)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in reversed(self.running):
+            process.terminate()
+        end = time.monotonic() + 10
+        while time.monotonic() < end and any(process.poll() is None for process in self.running):
+            time.sleep(0.02)
+        for process in self.running:
+            process.kill()
+            process.wait()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def run(self, *argv: str) -> int:
+        with (self.home / f"{len(self.running)}.log").open("wb") as log:
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env())
+        self.running.append(process)
+        return process.pid
+
+    def env(self) -> dict[str, str]:
+        return {**os.environ, "HOME": str(self.home), "XDG_CONFIG_HOME": str(self.home), "PATH": path()}
+
+    # === the two sides
+
+    def portway(self) -> Pair:
+        data = self.home / "edge"
+        agents, http, tcp = free_port(), free_port(), [free_port() for _ in range(3)]
+        edge = self.run(
+            *(*portway(), "edge", "--domain", "localhost", "--data-dir", str(data), "--authtoken", "bench-token"),
+            *("--agent-addr", f"127.0.0.1:{agents}", "--http-addr", f"127.0.0.1:{http}"),
+            *("--tcp-ports", f"{min(tcp)}-{max(tcp)}", "--log", "stdout"),
+        )
+        wait_port(agents)
+        upstreams = (self.iperf, self.endless, self.echo)
+        endpoints = "".join(
+            f"  - {{name: t{port}, url: 'tcp://localhost:{port}', upstream: {{url: 'tcp://127.0.0.1:{upstream}'}}}}\n"
+            for port, upstream in zip(tcp, upstreams, strict=True)
+        )
+        config = self.home / "agent.yml"
+        config.write_text(
+            "version: 3\nagent:\n  authtoken: bench-token\n  connect_url: '@between@'\n"
+            f"  connect_cas: {data}/ca.pem\n  web_addr: false\nendpoints:\n"
+            f"  - {{name: web, url: 'http://web.localhost', upstream: {{url: 'http://127.0.0.1:{self.web}'}}}}\n{endpoints}"
+        )
+        iperf3, bulk, hold = tcp
+        between = ("127.0.0.1", agents)
+        return Pair(self, between, http, "web.localhost", iperf3, bulk, hold, edge=edge, config=config)
+
+    def nginx(self) -> Pair:
+        """TLS between two that pass bytes; only the way to iperf3."""
+        key, cert = self.home / "key.pem", self.home / "cert.pem"
+        made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=localhost"
+        argv = [*made.split(), "-keyout", str(key), "-out", str(cert)]
+        subprocess.run(argv, check=True, capture_output=True)
+        between, tcp = free_port(), free_port()
+        module = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+        load = f"load_module {module};\n" if module.exists() else ""
+        front = f"worker_processes 1; daemon off; events {{ worker_connections 4000; }} pid {self.home}"
+        (self.home / "far.conf").write_text(
+            f"{load}{front}/far.pid; error_log {self.home}/far.err;\n"
+            f"stream {{ server {{ listen 127.0.0.1:{between} ssl;\n"
+            f"ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.3; proxy_buffer_size 64k;\n"
+            f"proxy_pass 127.0.0.1:{self.iperf}; }} }}\n"
+        )
+        config = self.home / "near.conf"
+        config.write_text(
+            f"{load}{front}/near.pid; error_log {self.home}/near.err; stream {{ server {{ listen 127.0.0.1:{tcp};\n"
+            "proxy_ssl on; proxy_ssl_protocols TLSv1.3; proxy_buffer_size 64k; proxy_pass @between@; } }\n"
+        )
+        edge = self.run("nginx", "-c", str(self.home / "far.conf"))
+        wait_port(between)
+        return Pair(self, ("127.0.0.1", between), tcp, None, tcp, tcp, tcp, edge=edge, config=config)
+
+    # === visitors
+
+    @contextlib.contextmanager
+    def slow_readers(self, port: int, count: int, rate: float) -> Iterator[None]:
+        """So many that are sent bulk and take `rate` bytes a second each."""
+        over = threading.Event()
+
+        def read() -> None:
+            with socket.create_connection(("127.0.0.1", port)) as io:
+                while not over.is_set():
+                    over.wait(len(io.recv(65536)) / rate)
+
+        readers = [threading.Thread(target=read, daemon=True) for _ in range(count)]
+        for reader in readers:
+            reader.start()
+        time.sleep(2)  # until what can fill up is full
+        try:
+            yield
+        finally:
+            over.set()
+            for reader in readers:
+                reader.join()
+
+    async def hold(self, port: int, count: int) -> None:
+        """So many connections at once, each of which has said and heard one byte."""
+        turn = asyncio.Semaphore(200)
+        held: list[asyncio.StreamWriter] = []
+
+        async def one() -> None:
+            async with turn:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"x")
+                await asyncio.wait_for(reader.readexactly(1), PATIENCE)
+                held.append(writer)
+
+        await asyncio.gather(*(one() for _ in range(count)))
+        await asyncio.sleep(1)
+        for writer in held:
+            writer.close()
+
+    async def cancel_downloads(self, pair: Pair, count: int) -> None:
+        """Each is broken off after a few kilobytes."""
+        turn = asyncio.Semaphore(50)
+
+        async def one() -> None:
+            async with turn:
+                reader, writer = await asyncio.open_connection("127.0.0.1", pair.http)
+                writer.write(f"GET /big HTTP/1.1\r\nHost: {pair.host}\r\n\r\n".encode())
+                await asyncio.wait_for(reader.readexactly(20_000), PATIENCE)
+                writer.transport.abort()
+
+        await asyncio.gather(*(one() for _ in range(count)))
+
+    def storm(self, pair: Pair, count: int) -> None:
+        """Agents that log in, a hundred at a time, and are gone."""
+        edge: Any = SimpleNamespace(agent=pair.between, ca=self.home / "edge" / "ca.pem", token="bench-token")
+        for _ in range(0, count, 100):
+            agents = [ScriptedAgent.logged_in(edge) for _ in range(100)]
+            for agent in agents:
+                agent.close()
+
+
+# Echo, and bytes without end to whoever connects.
+UPSTREAMS = """
+import asyncio, sys
+async def echo(reader, writer):
+    try:
+        while data := await reader.read(4096):
+            writer.write(data); await writer.drain()
+    except OSError: pass
+    finally: writer.close()
+async def endless(reader, writer):
+    try:
+        while True:
+            writer.write(bytes(65536)); await writer.drain()
+    except OSError: pass
+    finally: writer.close()
+async def main():
+    await asyncio.start_server(echo, "127.0.0.1", int(sys.argv[1]), backlog=4096)
+    await asyncio.start_server(endless, "127.0.0.1", int(sys.argv[2]))
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+def portway() -> list[str]:
+    return [os.environ.get("PORTWAY", str(ROOT / ".venv" / "bin" / "portway"))]
+
+
+def path() -> str:
+    return os.environ["PATH"] + ":/usr/sbin"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_port(port: int) -> None:
+    end = time.monotonic() + PATIENCE
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        if time.monotonic() > end:
+            raise TimeoutError(f"nothing listens on port {port}")
+        time.sleep(0.02)
+
+
+def resident(pid: int) -> int:
+    """KiB in memory."""
+    told = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(told[1]) if told else 0
+
+
+def iperf(port: int, secs: int, *, omit: int) -> float:
+    """Mbit/s down one stream, once it has run for `omit` seconds."""
+    argv = ["iperf3", "-c", "127.0.0.1", "-p", str(port), "-R", "-J", "-t", str(secs), "-O", str(omit)]
+    told = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+    rate: float = told["end"]["sum_received"]["bits_per_second"] / 1e6
+    return rate
+
+
+def wrk(port: int, secs: int, *, connections: int, host: str | None) -> Mapping[str, float]:
+    """Latencies of small requests in milliseconds: `p50`, `p99`."""
+    argv = ["wrk", "-t1", f"-c{connections}", f"-d{secs}s", "--latency", "-H", f"Host: {host or 'x'}"]
+    argv.append(f"http://127.0.0.1:{port}/1k")
+    told = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    units = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+    found = re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s)", told)
+    return {f"p{part}": float(value) * units[unit] for part, value, unit in found}
