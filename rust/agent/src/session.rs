@@ -335,7 +335,7 @@ impl Agent {
                 self.forwarder.serve(stream, ours, find).await;
             }
             Ok(Some(heartbeat::STREAM_TYPE)) => heartbeat::answer(stream).await,
-            Ok(Some(kind)) => self.command(kind, stream).await,
+            Ok(Some(kind)) => Box::pin(self.command(kind, stream)).await,
             Ok(None) | Err(_) => {}
         }
     }

@@ -160,7 +160,7 @@ impl Forwarder {
             if endpoint.plan.proxy_protocol != 0 && take_proxy_header(&mut stream).await.is_err() {
                 return;
             }
-            return self.serve_folder(stream, root.clone()).await;
+            return Box::pin(self.serve_folder(stream, root.clone())).await;
         }
         // A PROXY header stays in front of TLS, whoever ends or begins it.
         let needs_header =
@@ -172,7 +172,8 @@ impl Forwarder {
                 _ => return,
             }
         }
-        let connected = match endpoint.upstream.connect(&proxy_header).await {
+        // What is over soon has memory of its own: a connection that is held keeps what it needs.
+        let connected = match Box::pin(endpoint.upstream.connect(&proxy_header)).await {
             Ok(connected) => connected,
             Err(unreachable) => {
                 tracing::warn!(
@@ -181,7 +182,7 @@ impl Forwarder {
                     err = unreachable.0,
                     "failed to open private leg"
                 );
-                return self.failed(stream, endpoint, unreachable.0, ours).await;
+                return Box::pin(self.failed(stream, endpoint, unreachable.0, ours)).await;
             }
         };
         let dialled = connected.address();
@@ -231,9 +232,7 @@ impl Forwarder {
         proxy_header: Bytes,
     ) -> Copied {
         if let Some(config) = &endpoint.visitors_tls {
-            return self
-                .end_tls(stream, upstream, config.clone(), proxy_header)
-                .await;
+            return Box::pin(self.end_tls(stream, upstream, config.clone(), proxy_header)).await;
         }
         let Prefixed { first, stream } = stream;
         let http = endpoint.is_http();

@@ -95,15 +95,34 @@ async fn connection<T>(
             None => return,
         };
     }
+    // Memory of its own: what goes the short way holds none for the long one.
+    if let Err(over) = Box::pin(long_way(connection, &limits, unserved, h2)).await
+        && let Some(why) = over.fault(&pulse)
+    {
+        core.metrics.turned(door, why);
+    }
+}
+
+/// Serves all that hyper can read.
+async fn long_way<T>(
+    connection: Arc<Connection>,
+    limits: &Limits,
+    unserved: Unserved<T>,
+    h2: bool,
+) -> Result<(), Over>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (core, pulse) = (connection.core.clone(), connection.pulse.clone());
     let service = service_fn(move |request| connection.clone().handle(request));
-    let builder = builder(&limits);
+    let builder = builder(limits);
     let io = TokioIo::new(Watched::new(
         Rewound::new(unserved.first, unserved.io),
         pulse.clone(),
         Sieve::new(limits.header_bytes),
     ));
-    let silence = pulse.silence(&limits);
-    let served = if h2 {
+    let silence = pulse.silence(limits);
+    if h2 {
         let builder = builder.http2_only();
         let serving = builder.serve_connection(io, service);
         until_over(&core, serving, auto::Connection::graceful_shutdown, silence).await
@@ -111,14 +130,6 @@ async fn connection<T>(
         let serving = builder.serve_connection_with_upgrades(io, service);
         let shut_down = auto::UpgradeableConnection::graceful_shutdown;
         until_over(&core, serving, shut_down, silence).await
-    };
-    let why = match &served {
-        Ok(()) => None,
-        Err(Over::Silent(why)) => Some(*why),
-        Err(Over::Failed(error)) => error.downcast_ref().and_then(|error| fault(error, &pulse)),
-    };
-    if let Some(why) = why {
-        core.metrics.turned(door, why);
     }
 }
 
@@ -126,6 +137,16 @@ async fn connection<T>(
 enum Over {
     Silent(Turned),
     Failed(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Over {
+    /// What the visitor did wrong, if anything.
+    fn fault(&self, pulse: &Pulse) -> Option<Turned> {
+        match self {
+            Self::Silent(why) => Some(*why),
+            Self::Failed(error) => error.downcast_ref().and_then(|error| fault(error, pulse)),
+        }
+    }
 }
 
 /// Serves until nothing is left to serve, or nothing moves any more.
