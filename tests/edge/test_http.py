@@ -88,6 +88,15 @@ def test_chunks_that_are_none_are_cut_short(site: Site) -> None:
         assert not raw.everything().endswith(b"0\r\n\r\n")
 
 
+def test_an_answer_nobody_asked_for_is_nobodys(site: Site) -> None:
+    with site.raw() as raw:
+        for _ in range(2):
+            raw.send(head(site.host("http"), "GET", "/more"))
+            assert raw.response().body == b"fine"
+        raw.send(head(site.host("http"), "GET", "/bytes/3"))
+        assert len(raw.response().body) == 3
+
+
 def test_what_is_only_passed_on_keeps_its_spelling(site: Site, request: pytest.FixtureRequest) -> None:
     with site.raw() as raw:
         raw.send(head(site.host("http"), "GET", "/", "x-SpeLt: As It Is"))

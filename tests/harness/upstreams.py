@@ -189,6 +189,7 @@ class HttpUpstream(Listening):
     `/bytes/N` N known bytes · `/chunked/N` the same without a length · `/status/N` · `/slow` after `release()` ·
     `/events` server-sent events, one for each `release()` · `/close` no answer · `/garbage` no HTTP ·
     `/short` less than promised · `/misframed` chunks longer than said · `/endless/N` ends by hanging up ·
+    `/more` a second answer that nobody asked for ·
     `/early` 413 before the body is read · `/trailers` · `/upgrade` echo of raw bytes ·
     `/hints` 103 before the answer · `/location` a redirect to the Host it was asked for · `/forged` an error code of
     the edge in its answer · anything else: the request as JSON.
@@ -392,6 +393,11 @@ class HttpUpstream(Listening):
             return False
         elif kind == "misframed":
             writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nokay\r\n0\r\n\r\n")
+            await writer.drain()
+        elif kind == "more":
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfineHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
+            )
             await writer.drain()
         elif kind == "trailers":
             writer.write(

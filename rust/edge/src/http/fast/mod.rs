@@ -179,10 +179,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Short<'_, T> {
                     self.connection.pulse.request();
                     core.metrics.responded(head.status);
                     self.answered(&request);
-                    self.body(&mut link, head.visitor.freeze(), rest, head.framing)
+                    let whole = self
+                        .body(&mut link, head.visitor.freeze(), rest, head.framing)
                         .await?;
                     link.used = true;
-                    if head.keeps && !request.last && !link.endpoint.session.is_crowded() {
+                    let keeps = head.keeps && whole && !request.last;
+                    if keeps && !link.endpoint.session.is_crowded() {
                         self.link = Some(link);
                     }
                 }
@@ -348,14 +350,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Short<'_, T> {
         )
     }
 
-    /// Passes head and body on while they come.
+    /// Passes head and body on while they come. `false`: the upstream said more than that, and what
+    /// follows is no answer to anything.
     async fn body(
         &mut self,
         link: &mut Link,
         head: Bytes,
         rest: Bytes,
         framing: Framing,
-    ) -> Result<(), Broken> {
+    ) -> Result<bool, Broken> {
         let mut body = Body::new(framing);
         self.out.push(head);
         body.pass(rest, &mut self.out)?;
@@ -363,7 +366,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Short<'_, T> {
             loop {
                 self.poll_out(cx)?;
                 if body.over && self.out.is_empty() {
-                    return self.poll_flush(cx);
+                    return self.poll_flush(cx).map_ok(|()| !body.exceeded);
                 }
                 if !self.out.is_empty() || !body.poll_more(cx, link, &mut self.out)? {
                     break;
@@ -447,6 +450,8 @@ struct Body {
     framing: Framing,
     chunked: Chunked,
     over: bool,
+    /// Something has come behind its end.
+    exceeded: bool,
 }
 
 // === impl Body ===
@@ -457,6 +462,7 @@ impl Body {
             framing,
             chunked: Chunked::default(),
             over: framing == Framing::Length(0),
+            exceeded: false,
         }
     }
 
@@ -490,8 +496,8 @@ impl Body {
                     .min(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= length as u64;
                 self.over = *left == 0;
-                // More than was announced is nobody's.
                 out.push(bytes.split_to(length));
+                self.exceeded = !bytes.is_empty();
             }
             Framing::Chunked => {
                 while let Some(data) = self.chunked.next(&mut bytes).map_err(|_| Broken::Gone)? {
@@ -499,6 +505,7 @@ impl Body {
                 }
                 if self.chunked.is_over() {
                     self.over = true;
+                    self.exceeded = !bytes.is_empty();
                     out.push(Bytes::from_static(b"0\r\n\r\n"));
                 }
             }
