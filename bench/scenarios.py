@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What bench/peers.py does not measure: long links, slow readers, storms, an agent that does nothing.
 
-usage: bench/scenarios.py [--only link,loss,slow,storm,idle,size] [--secs 5]
+usage: bench/scenarios.py [--only size,link,loss,slow,fleet,idle,storm] [--secs 5]
 
 Each scenario starts an edge and an agent of its own, where there is a ratio also the pair of nginx, one after the
 other on an otherwise idle machine. Writes bench/results/scenarios.json and the table made of it (bench/report.py).
@@ -28,10 +28,12 @@ sys.path.insert(0, str(ROOT))
 
 from bench import report  # noqa: E402 - found where this checkout is, wherever it is started from
 from bench.link import Link  # noqa: E402
-from bench.town import Town, iperf, resident, wrk  # noqa: E402
+from bench.town import Town, iperf, processor, resident, wrk  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results" / "scenarios.json"
 ROUND_TRIP, GBIT = 0.1, 125e6
+# Played by this program, with a thread each.
+SESSIONS, ENDPOINTS = 200, 100
 
 Rows = list[dict[str, Any]]
 
@@ -123,6 +125,40 @@ def storm(secs: int) -> Rows:
     return rows
 
 
+def fleet(secs: int) -> Rows:
+    """An edge with many endpoints: what each costs, and what a request costs among them."""
+    with Town() as town:
+        pair = town.portway()
+        pair.connect()
+        pair.back()
+
+        def per_request() -> float:
+            before = processor(pair.edge)
+            count = wrk(pair.http, secs, connections=16, host=pair.host)["count"]
+            return (processor(pair.edge) - before) / count * 1e6
+
+        alone = per_request()
+        agents = town.agents(pair, SESSIONS)
+        memory, work = resident(pair.edge), processor(pair.edge)
+        for agent in agents:
+            for _ in range(ENDPOINTS):
+                agent.bind("http")
+        count = SESSIONS * ENDPOINTS
+        work = processor(pair.edge) - work
+        memory = resident(pair.edge) - memory
+        among = per_request()
+        for agent in agents:
+            agent.close()
+    of = f"{SESSIONS} sessions with {ENDPOINTS} endpoints"
+    return [
+        row(f"{of}: KB for an endpoint", f"{memory / count:.2f}", "≤ 1"),
+        row(f"{of}: binds/s that a core of the edge has time for", f"{count / work:,.0f}", "≥ 5,000"),
+        row(
+            f"{of}: CPU of the edge for a request, among them and without them, µs", f"{among:.1f}, {alone:.1f}", "flat"
+        ),
+    ]
+
+
 def idle(secs: int) -> Rows:
     """Bytes on the wire of an agent that nobody visits."""
     del secs
@@ -165,6 +201,7 @@ SCENARIOS: dict[str, Callable[[int], Rows]] = {
     "link": link,
     "loss": loss,
     "slow": slow,
+    "fleet": fleet,
     "idle": idle,
     "storm": storm,
 }

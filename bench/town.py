@@ -230,12 +230,15 @@ class Town:
 
         await asyncio.gather(*(one() for _ in range(count)))
 
+    def agents(self, pair: Pair, count: int) -> list[ScriptedAgent]:
+        """So many that have logged in, and do nothing."""
+        edge: Any = SimpleNamespace(agent=pair.between, ca=self.home / "edge" / "ca.pem", token="bench-token")
+        return [ScriptedAgent.logged_in(edge) for _ in range(count)]
+
     def storm(self, pair: Pair, count: int) -> None:
         """Agents that log in, a hundred at a time, and are gone."""
-        edge: Any = SimpleNamespace(agent=pair.between, ca=self.home / "edge" / "ca.pem", token="bench-token")
         for _ in range(0, count, 100):
-            agents = [ScriptedAgent.logged_in(edge) for _ in range(100)]
-            for agent in agents:
+            for agent in self.agents(pair, 100):
                 agent.close()
 
 
@@ -292,19 +295,34 @@ def resident(pid: int) -> int:
     return int(told[1]) if told else 0
 
 
+def processor(pid: int) -> float:
+    """Seconds of CPU it has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def iperf(port: int, secs: int, *, omit: int) -> float:
     """Mbit/s down one stream, once it has run for `omit` seconds."""
     argv = ["iperf3", "-c", "127.0.0.1", "-p", str(port), "-R", "-J", "-t", str(secs), "-O", str(omit)]
-    told = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
-    rate: float = told["end"]["sum_received"]["bits_per_second"] / 1e6
-    return rate
+    end = time.monotonic() + PATIENCE
+    while True:
+        told = json.loads(subprocess.run(argv, check=False, capture_output=True, text=True).stdout)
+        if "error" not in told:
+            rate: float = told["end"]["sum_received"]["bits_per_second"] / 1e6
+            return rate
+        # It serves one at a time, and may not have heard yet that the last has gone.
+        if time.monotonic() > end:
+            raise OSError(f"iperf3: {told['error']}")
+        time.sleep(0.5)
 
 
 def wrk(port: int, secs: int, *, connections: int, host: str | None) -> Mapping[str, float]:
-    """Latencies of small requests in milliseconds: `p50`, `p99`."""
+    """Latencies of small requests in milliseconds, and how many there were: `p50`, `p99`, `count`."""
     argv = ["wrk", "-t1", f"-c{connections}", f"-d{secs}s", "--latency", "-H", f"Host: {host or 'x'}"]
     argv.append(f"http://127.0.0.1:{port}/1k")
     told = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
     units = {"us": 1e-3, "ms": 1.0, "s": 1e3}
     found = re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s)", told)
-    return {f"p{part}": float(value) * units[unit] for part, value, unit in found}
+    counted = re.search(r"(\d+) requests in", told)
+    figures = {f"p{part}": float(value) * units[unit] for part, value, unit in found}
+    return {**figures, "count": float(counted[1]) if counted else 0.0}
