@@ -25,14 +25,15 @@ pub struct Answer {
     pub message: String,
 }
 
-/// Everything an endpoint's owner asked for. Shared by all its connections.
+/// Everything an endpoint's owner asked for. Shared by all its connections. Most ask for nothing,
+/// and an edge has many: what is not asked for takes no room.
 #[derive(Debug, Default)]
 pub struct Chain {
-    restriction: Option<Restriction>,
-    user_agents: Option<UserAgents>,
-    webhook: Option<Webhook>,
-    credentials: Option<Credentials>,
-    breaker: Option<Breaker>,
+    restriction: Option<Box<Restriction>>,
+    user_agents: Option<Box<UserAgents>>,
+    webhook: Option<Box<Webhook>>,
+    credentials: Option<Box<Credentials>>,
+    breaker: Option<Box<Breaker>>,
     request_headers: HeaderRules,
     response_headers: HeaderRules,
     compression: bool,
@@ -75,10 +76,19 @@ impl Chain {
         }
         let filter = options.user_agent_filter.as_ref();
         Ok(Self {
-            user_agents: filter.map(UserAgents::compile).transpose()?,
-            webhook: options.webhook.as_ref().map(Webhook::compile).transpose()?,
-            credentials: Credentials::compile(&options.basic_auth)?,
-            breaker: options.circuit_breaker.map(Breaker::new).transpose()?,
+            user_agents: filter.map(UserAgents::compile).transpose()?.map(Box::new),
+            webhook: options
+                .webhook
+                .as_ref()
+                .map(Webhook::compile)
+                .transpose()?
+                .map(Box::new),
+            credentials: Credentials::compile(&options.basic_auth)?.map(Box::new),
+            breaker: options
+                .circuit_breaker
+                .map(Breaker::new)
+                .transpose()?
+                .map(Box::new),
             request_headers: HeaderRules::request(&options.request_headers)?,
             response_headers: HeaderRules::response(&options.response_headers)?,
             compression: options.compression,
@@ -122,7 +132,10 @@ impl Chain {
         }
         let restriction = options.ip_restriction.as_ref();
         Ok(Self {
-            restriction: restriction.map(Restriction::compile).transpose()?,
+            restriction: restriction
+                .map(Restriction::compile)
+                .transpose()?
+                .map(Box::new),
             ..Self::default()
         })
     }
@@ -181,7 +194,7 @@ impl Chain {
 
     /// Set where a request's body is part of the decision.
     pub fn webhook(&self) -> Option<&Webhook> {
-        self.webhook.as_ref()
+        self.webhook.as_deref()
     }
 
     /// Whether the circuit breaker lets a request through now.
