@@ -89,7 +89,9 @@ def main() -> None:
         fill(front, "peers", f"{peers_table(peers, short=True)}\n\n{conditions(peers)}")
         (ROOT / "docs" / "pictures" / "bench.svg").write_text(picture.svg(peers))
     if SCENARIOS.exists():
-        fill(inside, "scenarios", scenarios_table(json.loads(SCENARIOS.read_text())))
+        table = scenarios_table(json.loads(SCENARIOS.read_text()))
+        fill(inside, "scenarios", table)
+        fill(front, "scenarios", table)
     if alone:
         fill(inside, "alone", alone_table(alone))
 

@@ -73,6 +73,7 @@ def test_the_picture_shows_how_many_times_better_and_cuts_what_is_much_more() ->
         ("README.md", "peers"),
         ("bench/README.md", "peers"),
         ("bench/README.md", "alone"),
+        ("README.md", "scenarios"),
         ("bench/README.md", "scenarios"),
     ],
 )
