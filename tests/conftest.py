@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ from harness.site import Site
 from harness.terminal import Terminal
 from harness.tls import Authority
 from harness.upstreams import Upstreams
+
+# Programs under test are to meet signals as anywhere, also where the whole run ignores one (nohup).
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # A visitor that waits for what never comes fails by itself, and with its own line.
 socket.setdefaulttimeout(PATIENCE)
