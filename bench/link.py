@@ -10,6 +10,7 @@ import contextlib
 import queue
 import random
 import socket
+import struct
 import threading
 import time
 
@@ -46,7 +47,10 @@ class Link:
         """Ends every connection there is, as a link that breaks."""
         for one in self.sockets:
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                # Closed with nothing to wait for, a connection is reset.
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                one.shutdown(socket.SHUT_RD)
+                one.close()
         self.sockets.clear()
 
     def _accept(self) -> None:

@@ -108,8 +108,7 @@ def storm(secs: int) -> Rows:
         pair.back()
         time.sleep(10)
         before = resident(pair.edge), resident(pair.agent)
-        asyncio.run(town.hold(pair.tcp_hold, 1000))
-        held = resident(pair.edge), resident(pair.agent)
+        held = asyncio.run(town.hold(pair, 1000))
         asyncio.run(town.cancel_downloads(pair, 10_000))
         town.storm(pair, 1_500)
         peak = resident(pair.edge), resident(pair.agent)
@@ -218,7 +217,7 @@ def main() -> int:
     for name in wanted.only.split(","):
         try:
             kept[name] = SCENARIOS[name](wanted.secs)
-        except (OSError, subprocess.SubprocessError, TimeoutError, KeyError) as error:
+        except (OSError, EOFError, subprocess.SubprocessError, KeyError) as error:
             print(f"bench/scenarios.py: {name}: {error}", file=sys.stderr)
             return 1
         for one in kept[name]:

@@ -134,7 +134,7 @@ class Town:
         edge = self.run(
             *(*portway(), "edge", "--domain", "localhost", "--data-dir", str(data), "--authtoken", "bench-token"),
             *("--agent-addr", f"127.0.0.1:{agents}", "--http-addr", f"127.0.0.1:{http}"),
-            *("--tcp-ports", f"{min(tcp)}-{max(tcp)}", "--log", "stdout"),
+            *("--tcp-ports", f"{min(tcp)}-{max(tcp)}", "--https-addr", "off", "--api-addr", "off", "--log", "stdout"),
         )
         wait_port(agents)
         upstreams = (self.iperf, self.endless, self.echo)
@@ -200,22 +200,24 @@ class Town:
             for reader in readers:
                 reader.join()
 
-    async def hold(self, port: int, count: int) -> None:
-        """So many connections at once, each of which has said and heard one byte."""
+    async def hold(self, pair: Pair, count: int) -> tuple[int, int]:
+        """So many connections at once, each of which has said and heard one byte: what both sides hold then, KiB."""
         turn = asyncio.Semaphore(200)
         held: list[asyncio.StreamWriter] = []
 
         async def one() -> None:
             async with turn:
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                reader, writer = await asyncio.open_connection("127.0.0.1", pair.tcp_hold)
                 writer.write(b"x")
                 await asyncio.wait_for(reader.readexactly(1), PATIENCE)
                 held.append(writer)
 
         await asyncio.gather(*(one() for _ in range(count)))
         await asyncio.sleep(1)
+        sides = resident(pair.edge), resident(pair.agent)
         for writer in held:
             writer.close()
+        return sides
 
     async def cancel_downloads(self, pair: Pair, count: int) -> None:
         """Each is broken off after a few kilobytes."""
@@ -323,6 +325,8 @@ def wrk(port: int, secs: int, *, connections: int, host: str | None) -> Mapping[
     told = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
     units = {"us": 1e-3, "ms": 1.0, "s": 1e3}
     found = re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s)", told)
+    if failed := re.search(r"(Non-2xx.*|Socket errors.*)", told):
+        raise OSError(f"wrk: {failed[1]}")
     counted = re.search(r"(\d+) requests in", told)
     figures = {f"p{part}": float(value) * units[unit] for part, value, unit in found}
     return {**figures, "count": float(counted[1]) if counted else 0.0}
