@@ -140,11 +140,11 @@ impl Endpoint {
     /// # Errors
     /// The code to show: the agent is gone, or has no room.
     pub(crate) async fn connect(&self, visit: Visit, first: &[u8]) -> Result<Stream, Code> {
-        match self.try_connect(visit, first) {
+        let frame = self.opening(visit, first);
+        match self.begin(frame.clone()) {
             Err(OpenError::Busy) => {
                 self.visits.fetch_add(1, Ordering::Relaxed);
-                let opened = self.session.open(self.opening(visit, first));
-                match timeout(ROOM, opened).await {
+                match timeout(ROOM, self.session.open(frame)).await {
                     Ok(opened) => opened.map_err(code_of),
                     Err(_) => Err(Code::NOTHING_AVAILABLE),
                 }
@@ -158,7 +158,11 @@ impl Endpoint {
     /// # Errors
     /// As [`Session::try_open`].
     pub(crate) fn try_connect(&self, visit: Visit, first: &[u8]) -> Result<Stream, OpenError> {
-        let opened = self.session.try_open(self.opening(visit, first));
+        self.begin(self.opening(visit, first))
+    }
+
+    fn begin(&self, frame: Bytes) -> Result<Stream, OpenError> {
+        let opened = self.session.try_open(frame);
         if opened.is_ok() {
             self.visits.fetch_add(1, Ordering::Relaxed);
         }

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -105,6 +106,19 @@ pub(super) fn wants_upgrade(headers: &HeaderMap) -> bool {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .any(|name| name.trim().eq_ignore_ascii_case("upgrade"))
+}
+
+/// A line of a head as HTTP/1.1 has it.
+pub(super) fn put_field(out: &mut BytesMut, name: &str, value: &[u8]) {
+    put(out, &[name, ": "]);
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(super) fn put(out: &mut BytesMut, parts: &[&str]) {
+    for part in parts {
+        out.extend_from_slice(part.as_bytes());
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Errors as visitors see them (edge.md §5): a page for browsers, JSON for those who ask for it,
 //! text for everybody else. The code is in the `ngrok-error-code` header and, once, in the body.
 
-use std::fmt::Write;
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
@@ -11,7 +10,7 @@ use portway_wire::Code;
 use serde_json::json;
 
 use super::body::Body;
-use super::fields::ERROR_CODE;
+use super::fields::{ERROR_CODE, put, put_field};
 
 /// An error in the words of the table, or with words of its own.
 pub(super) fn error(code: Code, message: impl Into<String>) -> Answer {
@@ -82,18 +81,20 @@ pub(super) fn http1(answer: &Answer, request: &HeaderMap, to_head: bool, last: b
     let mut out = BytesMut::with_capacity(512 + body.len());
     let reason = head.status.canonical_reason().unwrap_or_default();
     let now = httpdate::fmt_http_date(SystemTime::now());
-    let _ = write!(out, "HTTP/1.1 {} {reason}\r\n", head.status.as_str());
-    for (name, value) in &head.headers {
-        let _ = write!(out, "{name}: ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
-    let close = if last { "connection: close\r\n" } else { "" };
-    let _ = write!(
-        out,
-        "content-length: {}\r\ndate: {now}\r\n{close}\r\n",
-        body.len()
+    put(
+        &mut out,
+        &["HTTP/1.1 ", head.status.as_str(), " ", reason, "\r\n"],
     );
+    for (name, value) in &head.headers {
+        put_field(&mut out, name.as_str(), value.as_bytes());
+    }
+    let length = body.len().to_string();
+    put_field(&mut out, header::CONTENT_LENGTH.as_str(), length.as_bytes());
+    put_field(&mut out, header::DATE.as_str(), now.as_bytes());
+    if last {
+        put_field(&mut out, header::CONNECTION.as_str(), b"close");
+    }
+    out.extend_from_slice(b"\r\n");
     if !to_head {
         out.extend_from_slice(body.as_bytes());
     }

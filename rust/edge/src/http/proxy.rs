@@ -289,13 +289,7 @@ impl Connection {
                 None => timeout(limit, link.send(request)).await.ok(),
             };
             let Some(sent) = sent else {
-                return Err(page::error(
-                    Code::UPSTREAM_TIMEOUT,
-                    format!(
-                        "The upstream of {} did not answer in time.",
-                        route.target.host
-                    ),
-                ));
+                return Err(late(&route.target.host));
             };
             match sent {
                 Ok(response) => {
@@ -434,6 +428,14 @@ fn offline(scheme: Scheme, target: &Target) -> Answer {
     page::error(
         Code::OFFLINE,
         format!("The endpoint {scheme}://{} is offline.", target.host),
+    )
+}
+
+/// The upstream of this host has taken too long.
+pub(super) fn late(host: &str) -> Answer {
+    page::error(
+        Code::UPSTREAM_TIMEOUT,
+        format!("The upstream of {host} did not answer in time."),
     )
 }
 

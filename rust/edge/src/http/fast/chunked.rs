@@ -1,6 +1,6 @@
 //! Bodies in chunks (RFC 9112 §7.1), taken out of their frames.
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 
 /// Bytes of extensions and trailers that are passed over.
 const PASSED_OVER: usize = 16 * 1024;
@@ -51,12 +51,30 @@ pub(super) struct Malformed;
 // === impl Chunked ===
 
 impl Chunked {
+    /// All data in `bytes`, which is left with what follows the body. One piece is not copied; many
+    /// small ones are joined, so that what carries them costs no more than they do.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub(super) fn data(&mut self, bytes: &mut Bytes) -> Result<Bytes, Malformed> {
+        let first = self.next(bytes)?.unwrap_or_default();
+        let Some(second) = self.next(bytes)? else {
+            return Ok(first);
+        };
+        let mut all = BytesMut::from(first);
+        all.extend_from_slice(&second);
+        while let Some(more) = self.next(bytes)? {
+            all.extend_from_slice(&more);
+        }
+        Ok(all.freeze())
+    }
+
     /// The next piece of data in `bytes`, taken off their front; none where more has to come or the
     /// body [is over](Self::is_over).
     ///
     /// # Errors
     /// [`Malformed`], also where more than a little is to be passed over.
-    pub(super) fn next(&mut self, bytes: &mut Bytes) -> Result<Option<Bytes>, Malformed> {
+    fn next(&mut self, bytes: &mut Bytes) -> Result<Option<Bytes>, Malformed> {
         while self.state != State::Over && !bytes.is_empty() {
             if let State::Data(left) = self.state {
                 let length = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -128,9 +146,7 @@ mod tests {
         let mut chunked = Chunked::default();
         for piece in body.chunks(size) {
             let mut bytes = Bytes::copy_from_slice(piece);
-            while let Some(piece) = chunked.next(&mut bytes)? {
-                data.extend_from_slice(&piece);
-            }
+            data.extend_from_slice(&chunked.data(&mut bytes)?);
             rest.extend_from_slice(&bytes);
         }
         if chunked.is_over() {

@@ -29,7 +29,6 @@ use bytes::{Bytes, BytesMut};
 use portway_mux::StreamReset;
 use portway_mux::copy::Outbox;
 use portway_policy::Answer;
-use portway_wire::Code;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use self::chunked::Chunked;
@@ -293,11 +292,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Short<'_, T> {
         loop {
             if !came.is_empty() {
                 match response::read(&came, request.is_head, request.last) {
-                    Ok(Some(head)) if (102..200).contains(&head.status) || head.status == 100 => {
+                    // Nobody has asked for another protocol.
+                    Ok(Some(head)) if head.status == 101 => return Ok(self.failed(None)),
+                    Ok(Some(head)) if head.status < 200 => {
                         let _interim = came.split_to(head.length);
                         continue;
                     }
-                    Ok(Some(head)) if head.status != 101 => {
+                    Ok(Some(head)) => {
                         let said = head.agent_error.as_deref();
                         if let Some(answer) =
                             said.and_then(|said| proxy::agent_answer(said, &link.endpoint))
@@ -319,7 +320,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Short<'_, T> {
                 self.limit.poll(cx).map(|()| Ok(None))
             });
             match more.await? {
-                None => return Ok(Reply::Failed(self.late())),
+                None => return Ok(Reply::Failed(proxy::late(self.host()))),
                 Some(Ok(Some(chunk))) if came.is_empty() => came = chunk,
                 Some(Ok(Some(chunk))) => came = [came, chunk].concat().into(),
                 Some(ended) => {
@@ -334,20 +335,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Short<'_, T> {
     }
 
     fn failed(&self, error: Option<&io::Error>) -> Reply {
-        let host = self.target.as_ref().map_or("", |target| &target.host);
         Reply::Failed(proxy::broken(
             error.map(io::Error::kind),
             error.and_then(StreamReset::code_of),
-            host,
+            self.host(),
         ))
     }
 
-    fn late(&self) -> Answer {
-        let host = self.target.as_ref().map_or("", |target| &target.host);
-        page::error(
-            Code::UPSTREAM_TIMEOUT,
-            format!("The upstream of {host} did not answer in time."),
-        )
+    /// Whom the last request was for.
+    fn host(&self) -> &str {
+        self.target.as_ref().map_or("", |target| &target.host)
     }
 
     /// Passes head and body on while they come. `false`: the upstream said more than that, and what
@@ -372,7 +369,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Short<'_, T> {
                     break;
                 }
             }
-            ready_or_broken(self.poll_flush(cx))?;
+            if let Poll::Ready(flushed) = self.poll_flush(cx) {
+                flushed?;
+            }
             self.poll_visitor(cx)?;
             self.limit
                 .poll(cx)
@@ -437,14 +436,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Short<'_, T> {
     }
 }
 
-/// Something that may still be going on, and has not failed.
-fn ready_or_broken(poll: Poll<Result<(), Broken>>) -> Result<(), Broken> {
-    match poll {
-        Poll::Ready(result) => result,
-        Poll::Pending => Ok(()),
-    }
-}
-
 /// The body of a response on its way.
 struct Body {
     framing: Framing,
@@ -500,9 +491,10 @@ impl Body {
                 self.exceeded = !bytes.is_empty();
             }
             Framing::Chunked => {
-                while let Some(data) = self.chunked.next(&mut bytes).map_err(|_| Broken::Gone)? {
-                    push_chunk(data, out);
-                }
+                push_chunk(
+                    self.chunked.data(&mut bytes).map_err(|_| Broken::Gone)?,
+                    out,
+                );
                 if self.chunked.is_over() {
                     self.over = true;
                     self.exceeded = !bytes.is_empty();

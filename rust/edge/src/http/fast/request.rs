@@ -9,25 +9,24 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
 
 use crate::http::fields::{
     AGENT_ERROR, HTTP2_SETTINGS, KEEP_ALIVE, PROXY_CONNECTION, X_FORWARDED_FOR, X_FORWARDED_HOST,
-    X_FORWARDED_PROTO,
+    X_FORWARDED_PROTO, put, put_field,
 };
 
 /// Headers of a head; one with more goes the long way.
 pub(super) const HEADERS: usize = 100;
 
-/// Methods of requests, and which of them may be sent again (RFC 9110 §9.2.2).
-const METHODS: [(&str, bool); 7] = [
-    ("GET", true),
-    ("HEAD", true),
-    ("POST", false),
-    ("PUT", true),
-    ("DELETE", true),
-    ("PATCH", false),
-    ("OPTIONS", true),
+const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::PATCH,
+    Method::OPTIONS,
 ];
 
 /// Between two neighbours only, or in need of more than passing on.
@@ -100,7 +99,7 @@ fn check(
     visitor: &Visitor,
 ) -> Option<Read> {
     let (method, path) = (head.method?, head.path?);
-    let (_, idempotent) = METHODS.iter().find(|(name, _)| *name == method)?;
+    let method = METHODS.iter().find(|known| *known == method)?;
     if head.version != Some(1) || !path.starts_with('/') {
         return None;
     }
@@ -110,10 +109,13 @@ fn check(
     let mut last = false;
     let (mut forwarded_for, mut forwarded_proto, mut forwarded_host) = (false, false, false);
     let mut out = BytesMut::with_capacity(head_length + 160);
-    put(&mut out, &[method, " ", path.as_str(), " HTTP/1.1\r\n"]);
+    put(
+        &mut out,
+        &[method.as_str(), " ", path.as_str(), " HTTP/1.1\r\n"],
+    );
     for header in head.headers.iter() {
         let is = |name: &HeaderName| header.name.eq_ignore_ascii_case(name.as_str());
-        let mut also = None;
+        let mut also = "";
         if is(&HOST) {
             if host.is_some() {
                 return None;
@@ -132,12 +134,12 @@ fn check(
             }
             continue;
         } else if is(&X_FORWARDED_FOR) {
-            also = Some(visitor.address.as_str());
+            also = visitor.address.as_str();
             if std::mem::replace(&mut forwarded_for, true) {
                 return None;
             }
         } else if is(&X_FORWARDED_PROTO) {
-            also = Some(visitor.scheme);
+            also = visitor.scheme;
             if std::mem::replace(&mut forwarded_proto, true) {
                 return None;
             }
@@ -146,30 +148,30 @@ fn check(
         } else if NOT_SIMPLE.iter().any(is) {
             return None;
         }
-        put(&mut out, &[header.name, ": "]);
-        out.extend_from_slice(header.value);
-        if let Some(also) = also {
-            put(&mut out, &[", ", also]);
+        if also.is_empty() {
+            put_field(&mut out, header.name, header.value);
+        } else {
+            let all = [header.value, b", ", also.as_bytes()].concat();
+            put_field(&mut out, header.name, &all);
         }
-        out.put_slice(b"\r\n");
     }
     let host = host?;
     if !forwarded_for {
-        put(
+        put_field(
             &mut out,
-            &[X_FORWARDED_FOR.as_str(), ": ", &visitor.address, "\r\n"],
+            X_FORWARDED_FOR.as_str(),
+            visitor.address.as_bytes(),
         );
     }
     if !forwarded_proto {
-        put(
+        put_field(
             &mut out,
-            &[X_FORWARDED_PROTO.as_str(), ": ", visitor.scheme, "\r\n"],
+            X_FORWARDED_PROTO.as_str(),
+            visitor.scheme.as_bytes(),
         );
     }
     if !forwarded_host {
-        put(&mut out, &[X_FORWARDED_HOST.as_str(), ": "]);
-        out.extend_from_slice(&bytes[host.clone()]);
-        out.put_slice(b"\r\n");
+        put_field(&mut out, X_FORWARDED_HOST.as_str(), &bytes[host.clone()]);
     }
     out.put_slice(b"\r\n");
     let length = head_length.checked_add(body.unwrap_or(0))?;
@@ -183,8 +185,8 @@ fn check(
         length,
         headers: head.headers.len(),
         host,
-        is_head: method == "HEAD",
-        repeatable: *idempotent && body.is_empty(),
+        is_head: *method == Method::HEAD,
+        repeatable: method.is_idempotent() && body.is_empty(),
         last,
         upstream: out.freeze(),
     }))
@@ -207,12 +209,6 @@ pub(super) fn forms(bytes: &[u8]) -> HeaderMap {
         }
     }
     forms
-}
-
-pub(super) fn put(out: &mut BytesMut, parts: &[&str]) {
-    for part in parts {
-        out.extend_from_slice(part.as_bytes());
-    }
 }
 
 #[cfg(test)]

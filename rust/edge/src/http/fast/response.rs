@@ -10,9 +10,9 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE,
 };
 
-use super::request::{HEADERS, put};
+use super::request::HEADERS;
 use crate::http::fields::{
-    AGENT_ERROR, ERROR_CODE, HTTP2_SETTINGS, KEEP_ALIVE, KEPT, PROXY_CONNECTION,
+    AGENT_ERROR, ERROR_CODE, HTTP2_SETTINGS, KEEP_ALIVE, KEPT, PROXY_CONNECTION, put, put_field,
 };
 
 /// What is between two neighbours only, and what only an edge says.
@@ -143,19 +143,17 @@ fn rewrite(
             continue;
         }
         dated |= is(&DATE);
-        put(&mut out, &[header.name, ": "]);
-        out.extend_from_slice(header.value);
-        out.put_slice(b"\r\n");
+        put_field(&mut out, header.name, header.value);
     }
     if !dated {
         let now = httpdate::fmt_http_date(SystemTime::now());
-        put(&mut out, &[DATE.as_str(), ": ", &now, "\r\n"]);
+        put_field(&mut out, DATE.as_str(), now.as_bytes());
     }
     if matches!(framing, Framing::Chunked | Framing::UntilEnd) {
-        put(&mut out, &[TRANSFER_ENCODING.as_str(), ": chunked\r\n"]);
+        put_field(&mut out, TRANSFER_ENCODING.as_str(), b"chunked");
     }
     if last {
-        put(&mut out, &[CONNECTION.as_str(), ": close\r\n"]);
+        put_field(&mut out, CONNECTION.as_str(), b"close");
     }
     out.put_slice(b"\r\n");
     Ok(Head {
