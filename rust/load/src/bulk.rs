@@ -12,13 +12,12 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
+use crate::Load;
 use crate::dial::{Dialer, Failure, Link};
-use crate::event::Events;
-use crate::plan::Measure;
 use crate::serve::{BLOCK, Zeros};
-use crate::steady::{REST, once, span};
+use crate::steady::{failed, once, span};
 use crate::tally::Tally;
 
 /// What is fetched from our own upstream; a transfer is cut when its time is over.
@@ -27,16 +26,17 @@ const ENDLESS: &str = "/bytes/1099511627776";
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// Streams that load a measurement until it is over.
-fn downloads(dialer: &Arc<Dialer>, measure: &Measure, tally: &Arc<Tally>) -> JoinSet<()> {
+fn downloads(load: &Load) -> JoinSet<()> {
     let mut workers = JoinSet::new();
-    let path: Arc<str> = measure.bulk_path.as_deref().unwrap_or(ENDLESS).into();
-    for _ in 0..measure.connections.max(1) {
-        let (dialer, tally, path) = (dialer.clone(), tally.clone(), path.clone());
+    let path = load.measure.bulk_path.as_deref().unwrap_or(ENDLESS);
+    let path: Arc<str> = path.into();
+    for _ in 0..load.connections() {
+        let (dialer, tally) = (load.dialer.clone(), load.tally.clone());
+        let path = path.clone();
         workers.spawn(async move {
             while !tally.hopeless() {
                 if let Err(failure) = download(&dialer, &path, &tally).await {
-                    tally.failed(&failure.to_string());
-                    sleep(REST).await;
+                    failed(&tally, &failure).await;
                 }
             }
         });
@@ -44,17 +44,9 @@ fn downloads(dialer: &Arc<Dialer>, measure: &Measure, tally: &Arc<Tally>) -> Joi
     workers
 }
 
-pub(crate) async fn down(
-    dialer: &Arc<Dialer>,
-    measure: &Measure,
-    tally: &Arc<Tally>,
-    events: &Events,
-) {
-    let mut workers = downloads(dialer, measure, tally);
-    span(measure, tally, events, async {
-        while workers.join_next().await.is_some() {}
-    })
-    .await;
+pub(crate) async fn down(load: &Load) {
+    let mut workers = downloads(load);
+    span(load, async { while workers.join_next().await.is_some() {} }).await;
 }
 
 async fn download(dialer: &Dialer, path: &str, tally: &Tally) -> Result<(), Failure> {
@@ -71,34 +63,30 @@ async fn download(dialer: &Dialer, path: &str, tally: &Tally) -> Result<(), Fail
 }
 
 /// Small requests, one at a time, beside the downloads.
-pub(crate) async fn loaded(
-    dialer: &Arc<Dialer>,
-    measure: &Measure,
-    tally: &Arc<Tally>,
-    events: &Events,
-) {
-    let _beside = downloads(dialer, measure, tally);
-    let (asked, of) = (dialer.clone(), tally.clone());
-    span(measure, tally, events, async move {
+pub(crate) async fn loaded(load: &Load) {
+    let _beside = downloads(load);
+    let (dialer, tally) = (&load.dialer, &load.tally);
+    span(load, async move {
         let mut link = None;
-        while !of.hopeless() {
-            once(&asked, &mut link, &of, None).await;
+        while !tally.hopeless() {
+            once(dialer, &mut link, tally, None).await;
         }
     })
     .await;
 }
 
-pub(crate) async fn up(
-    dialer: &Arc<Dialer>,
-    measure: &Measure,
-    tally: &Arc<Tally>,
-    events: &Events,
-) {
+pub(crate) async fn up(load: &Load) {
+    let Load {
+        dialer,
+        measure,
+        tally,
+        events,
+    } = load;
     let mut workers = JoinSet::new();
     let path: Arc<str> = measure.bulk_path.as_deref().unwrap_or("/").into();
     // Time counts from when all are connected.
     let mut dialing = JoinSet::new();
-    for _ in 0..measure.connections.max(1) {
+    for _ in 0..load.connections() {
         let dialer = dialer.clone();
         dialing.spawn(async move { dialer.connect().await });
     }
@@ -117,8 +105,7 @@ pub(crate) async fn up(
                     Err(failure) => Err(failure),
                 };
                 if let Err(failure) = sent {
-                    tally.failed(&failure.to_string());
-                    sleep(REST).await;
+                    failed(&tally, &failure).await;
                 }
                 if tally.hopeless() || Instant::now() >= until {
                     break;

@@ -1,44 +1,29 @@
 //! A new connection for each request: TCP, TLS, one exchange, closed.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::header::{CONNECTION, HeaderValue};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
+use crate::Load;
 use crate::dial::{Dialer, Failure};
-use crate::event::Events;
-use crate::plan::Measure;
-use crate::steady::{REST, span};
-use crate::tally::Tally;
+use crate::steady::{failed, span};
 
-pub(crate) async fn run(
-    dialer: &Arc<Dialer>,
-    measure: &Measure,
-    tally: &Arc<Tally>,
-    events: &Events,
-) {
+pub(crate) async fn run(load: &Load) {
     let mut workers = JoinSet::new();
-    for _ in 0..measure.connections.max(1) {
-        let (dialer, tally) = (dialer.clone(), tally.clone());
+    for _ in 0..load.connections() {
+        let (dialer, tally) = (load.dialer.clone(), load.tally.clone());
         workers.spawn(async move {
             while !tally.hopeless() {
                 let from = Instant::now();
                 match once(&dialer).await {
                     Ok(()) => tally.answered(from.elapsed()),
-                    Err(failure) => {
-                        tally.failed(&failure.to_string());
-                        sleep(REST).await;
-                    }
+                    Err(failure) => failed(&tally, &failure).await,
                 }
             }
         });
     }
-    span(measure, tally, events, async {
-        while workers.join_next().await.is_some() {}
-    })
-    .await;
+    span(load, async { while workers.join_next().await.is_some() {} }).await;
 }
 
 async fn once(dialer: &Dialer) -> Result<(), Failure> {

@@ -23,9 +23,26 @@ use std::sync::Arc;
 
 pub use plan::Plan;
 
+use crate::dial::Dialer;
 use crate::event::Events;
-use crate::plan::Kind;
+use crate::plan::{Kind, Measure};
 use crate::tally::Tally;
+
+/// A measurement while it runs: of what, how, and what has come of it so far.
+struct Load {
+    dialer: Arc<Dialer>,
+    measure: Measure,
+    tally: Arc<Tally>,
+    events: Events,
+}
+
+// === impl Load ===
+
+impl Load {
+    fn connections(&self) -> usize {
+        self.measure.connections.max(1)
+    }
+}
 
 /// Does what the plan says, until it is done or `stop` is.
 ///
@@ -40,7 +57,7 @@ pub async fn run(
     match plan {
         Plan::Serve(serve) => serve::run(serve.port, &events, stop).await,
         Plan::Measure(measure) => {
-            let dialer = Arc::new(dial::Dialer::new(&measure.target)?);
+            let dialer = Arc::new(Dialer::new(&measure.target)?);
             if let Kind::Probe = measure.kind {
                 tokio::select! {
                     () = stop => {}
@@ -48,23 +65,28 @@ pub async fn run(
                 }
                 return Ok(());
             }
-            let tally = Arc::new(Tally::new(measure.limit_failures));
-            let load = async {
-                match measure.kind {
+            let load = Load {
+                tally: Arc::new(Tally::new(measure.limit_failures)),
+                dialer,
+                measure,
+                events,
+            };
+            let running = async {
+                match load.measure.kind {
                     Kind::Probe => {}
-                    Kind::Steady => steady::run(&dialer, &measure, &tally, &events).await,
-                    Kind::Churn => churn::run(&dialer, &measure, &tally, &events).await,
-                    Kind::Down => bulk::down(&dialer, &measure, &tally, &events).await,
-                    Kind::Up => bulk::up(&dialer, &measure, &tally, &events).await,
-                    Kind::Loaded => bulk::loaded(&dialer, &measure, &tally, &events).await,
+                    Kind::Steady => steady::run(&load).await,
+                    Kind::Churn => churn::run(&load).await,
+                    Kind::Down => bulk::down(&load).await,
+                    Kind::Up => bulk::up(&load).await,
+                    Kind::Loaded => bulk::loaded(&load).await,
                 }
             };
             // What was measured so far counts, however it ends.
             tokio::select! {
-                () = stop => tally.cut(),
-                () = load => {}
+                () = stop => load.tally.cut(),
+                () = running => {}
             }
-            events.done(&tally);
+            load.events.done(&load.tally);
             Ok(())
         }
     }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 
+use crate::Load;
 use crate::dial::{Dialer, Failure, Link};
-use crate::event::{Events, PROGRESS};
-use crate::plan::Measure;
+use crate::event::PROGRESS;
 use crate::tally::Tally;
 
 /// Rest after a failure, so that one that lasts is no busy loop.
@@ -22,16 +22,11 @@ struct Schedule {
     next: AtomicU64,
 }
 
-pub(crate) async fn run(
-    dialer: &Arc<Dialer>,
-    measure: &Measure,
-    tally: &Arc<Tally>,
-    events: &Events,
-) {
+pub(crate) async fn run(load: &Load) {
     let mut workers = JoinSet::new();
-    let count = measure.connections.max(1);
+    let count = load.connections();
     let links: Arc<tokio::sync::Barrier> = Arc::new(tokio::sync::Barrier::new(count + 1));
-    let schedule = measure.rate.map(|rate| {
+    let schedule = load.measure.rate.map(|rate| {
         Arc::new(Schedule {
             from: Instant::now() + Duration::from_millis(100),
             interval: Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::from_secs(1)),
@@ -39,7 +34,7 @@ pub(crate) async fn run(
         })
     });
     for _ in 0..count {
-        let (dialer, tally, links) = (dialer.clone(), tally.clone(), links.clone());
+        let (dialer, tally, links) = (load.dialer.clone(), load.tally.clone(), links.clone());
         let schedule = schedule.clone();
         workers.spawn(async move {
             // All are connected before the first request, or the first would be alone.
@@ -55,19 +50,17 @@ pub(crate) async fn run(
         });
     }
     links.wait().await;
-    span(measure, tally, events, async {
-        while workers.join_next().await.is_some() {}
-    })
-    .await;
+    span(load, async { while workers.join_next().await.is_some() {} }).await;
 }
 
-/// Warm-up and measurement, while `load` runs by itself; ends early where it ends.
-pub(crate) async fn span(
-    measure: &Measure,
-    tally: &Tally,
-    events: &Events,
-    load: impl Future<Output = ()>,
-) {
+/// Warm-up and measurement, while `running` goes on by itself; ends early where it ends.
+pub(crate) async fn span(load: &Load, running: impl Future<Output = ()>) {
+    let Load {
+        measure,
+        tally,
+        events,
+        ..
+    } = load;
     let clock = async {
         sleep(measure.warm_up()).await;
         tally.begin(measure.rate.is_some());
@@ -84,7 +77,7 @@ pub(crate) async fn span(
     };
     tokio::select! {
         () = clock => {}
-        () = load => {}
+        () = running => {}
     }
     tally.end();
 }
@@ -111,10 +104,15 @@ pub(crate) async fn once(
         Ok(()) => tally.answered(from.elapsed()),
         Err(failure) => {
             *link = None;
-            tally.failed(&failure.to_string());
-            sleep(REST).await;
+            failed(tally, &failure).await;
         }
     }
+}
+
+/// Counts a failure, and rests.
+pub(crate) async fn failed(tally: &Tally, failure: &Failure) {
+    tally.failed(&failure.to_string());
+    sleep(REST).await;
 }
 
 async fn attempt(dialer: &Dialer, link: &mut Option<Link>) -> Result<(), Failure> {
