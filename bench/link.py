@@ -10,9 +10,10 @@ import contextlib
 import queue
 import random
 import socket
-import struct
 import threading
 import time
+
+from harness.relay import NO_LINGER
 
 PIECE = 64 * 1024
 
@@ -48,7 +49,7 @@ class Link:
         for one in self.sockets:
             with contextlib.suppress(OSError):
                 # Closed with nothing to wait for, a connection is reset.
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
                 one.shutdown(socket.SHUT_RD)
                 one.close()
         self.sockets.clear()

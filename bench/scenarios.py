@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from bench import report  # noqa: E402 - found where this checkout is, wherever it is started from
 from bench.link import Link  # noqa: E402
-from bench.town import Town, iperf, processor, resident, wrk  # noqa: E402
+from bench.town import Town, iperf, wrk  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results" / "scenarios.json"
 ROUND_TRIP, GBIT = 0.1, 125e6
@@ -107,18 +107,18 @@ def storm(secs: int) -> Rows:
         pair.connect()
         pair.back()
         time.sleep(10)
-        before = resident(pair.edge), resident(pair.agent)
+        before = pair.resident()
         held = asyncio.run(town.hold(pair, 1000))
         asyncio.run(town.cancel_downloads(pair, 10_000))
         town.storm(pair, 1_500)
-        peak = resident(pair.edge), resident(pair.agent)
+        peak = pair.resident()
         time.sleep(60)
-        after = resident(pair.edge), resident(pair.agent)
+        after = pair.resident()
         rows = []
         for index, side in enumerate(("edge", "agent")):
             text = (
-                f"{after[index] / before[index]:.2f} × ({before[index] / 1024:.1f}, held {held[index] / 1024:.1f}, "
-                f"behind it {peak[index] / 1024:.1f}, a minute later {after[index] / 1024:.1f} MB)"
+                f"{after[index] / before[index]:.2f} × ({before[index]:.1f}, held {held[index]:.1f}, "
+                f"behind it {peak[index]:.1f}, a minute later {after[index]:.1f} MB)"
             )
             rows.append(row(f"{side} a minute after the storms, beside idle", text, "≤ 1.3 ×"))
     return rows
@@ -132,25 +132,25 @@ def fleet(secs: int) -> Rows:
         pair.back()
 
         def per_request() -> float:
-            before = processor(pair.edge)
+            before = pair.edge_cpu()
             count = wrk(pair.http, secs, connections=16, host=pair.host)["count"]
-            return (processor(pair.edge) - before) / count * 1e6
+            return (pair.edge_cpu() - before) / count * 1e6
 
         alone = per_request()
         agents = town.agents(pair, SESSIONS)
-        memory, work = resident(pair.edge), processor(pair.edge)
+        (memory, _), work = pair.resident(), pair.edge_cpu()
         for agent in agents:
             for _ in range(ENDPOINTS):
                 agent.bind("http")
         count = SESSIONS * ENDPOINTS
-        work = processor(pair.edge) - work
-        memory = resident(pair.edge) - memory
+        work = pair.edge_cpu() - work
+        memory = pair.resident()[0] - memory
         among = per_request()
         for agent in agents:
             agent.close()
     of = f"{SESSIONS} sessions with {ENDPOINTS} endpoints"
     return [
-        row(f"{of}: KB for an endpoint", f"{memory / count:.2f}", "≤ 1"),
+        row(f"{of}: KB for an endpoint", f"{memory * 1000 / count:.2f}", "≤ 1"),
         row(f"{of}: binds/s that a core of the edge has time for", f"{count / work:,.0f}", "≥ 5,000"),
         row(
             f"{of}: CPU of the edge for a request, among them and without them, µs", f"{among:.1f}, {alone:.1f}", "flat"
@@ -217,7 +217,7 @@ def main() -> int:
     for name in wanted.only.split(","):
         try:
             kept[name] = SCENARIOS[name](wanted.secs)
-        except (OSError, EOFError, subprocess.SubprocessError, KeyError) as error:
+        except (AssertionError, OSError, EOFError, subprocess.SubprocessError, KeyError) as error:
             print(f"bench/scenarios.py: {name}: {error}", file=sys.stderr)
             return 1
         for one in kept[name]:

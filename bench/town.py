@@ -20,12 +20,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+from harness import ports
+from harness.process import PATIENCE, portway, until
+from harness.scripted import ScriptedAgent
+from harness.servers import listening
+from portway.bench.sample import cpu_secs, rss_mb
 
-from harness.scripted import ScriptedAgent  # noqa: E402 - beside this checkout's tests
-
-PATIENCE = 30.0
 BIG = 64 << 20
 
 
@@ -57,19 +57,25 @@ class Pair:
         else:
             self.agent = self.town.run(*portway(), "start", "--all", "--config", str(ready), "--log", "stdout")
         for number in (self.tcp, self.bulk, self.tcp_hold):
-            wait_port(number)
+            wait_listening(number)
 
     def back(self) -> None:
         """Until a request is answered."""
-        end = time.monotonic() + PATIENCE
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.http), 5) as io:
-                io.sendall(f"GET /1k HTTP/1.1\r\nHost: {self.host or 'x'}\r\nConnection: close\r\n\r\n".encode())
-                if io.recv(64).startswith(b"HTTP/1.1 200"):
-                    return
-            if time.monotonic() > end:
-                raise TimeoutError("no request is answered")
-            time.sleep(0.05)
+        until("a request is answered", self._answers)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.http), 5) as io:
+            io.sendall(f"GET /1k HTTP/1.1\r\nHost: {self.host or 'x'}\r\nConnection: close\r\n\r\n".encode())
+            return io.recv(64).startswith(b"HTTP/1.1 200")
+        return False
+
+    def edge_cpu(self) -> float:
+        """Seconds of CPU that the edge has used."""
+        return cpu_secs([self.edge]) or 0.0
+
+    def resident(self) -> tuple[float, float]:
+        """MB in memory, of edge and agent."""
+        return rss_mb(self.edge) or 0.0, rss_mb(self.agent) or 0.0
 
     def session_bytes(self) -> int:
         """Payload on the connections between the two sides, both ways, since they are there."""
@@ -92,7 +98,7 @@ class Town:
         (www / "1k").write_bytes(b"x" * 1024)
         with (www / "big").open("wb") as big:
             big.truncate(BIG)
-        self.web, self.iperf, self.echo, self.endless = free_port(), free_port(), free_port(), free_port()
+        self.web, self.iperf, self.echo, self.endless, *self.free = ports.block()
         (self.home / "web.conf").write_text(
             f"user root; worker_processes 1; daemon off; pid {self.home}/web.pid; error_log {self.home}/web.err;\n"
             "events { worker_connections 20000; }\n"
@@ -103,7 +109,7 @@ class Town:
         self.run("iperf3", "-s", "-B", "127.0.0.1", "-p", str(self.iperf))
         self.run(sys.executable, "-c", UPSTREAMS, str(self.echo), str(self.endless))
         for port in (self.web, self.iperf, self.echo, self.endless):
-            wait_port(port)
+            wait_listening(port)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -130,13 +136,13 @@ class Town:
 
     def portway(self) -> Pair:
         data = self.home / "edge"
-        agents, http, tcp = free_port(), free_port(), [free_port() for _ in range(3)]
+        agents, http, *tcp = self.free[:5]
         edge = self.run(
             *(*portway(), "edge", "--domain", "localhost", "--data-dir", str(data), "--authtoken", "bench-token"),
             *("--agent-addr", f"127.0.0.1:{agents}", "--http-addr", f"127.0.0.1:{http}"),
             *("--tcp-ports", f"{min(tcp)}-{max(tcp)}", "--https-addr", "off", "--api-addr", "off", "--log", "stdout"),
         )
-        wait_port(agents)
+        wait_listening(agents)
         upstreams = (self.iperf, self.endless, self.echo)
         endpoints = "".join(
             f"  - {{name: t{port}, url: 'tcp://localhost:{port}', upstream: {{url: 'tcp://127.0.0.1:{upstream}'}}}}\n"
@@ -158,7 +164,7 @@ class Town:
         made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=localhost"
         argv = [*made.split(), "-keyout", str(key), "-out", str(cert)]
         subprocess.run(argv, check=True, capture_output=True)
-        between, tcp = free_port(), free_port()
+        between, tcp = self.free[:2]
         module = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
         load = f"load_module {module};\n" if module.exists() else ""
         front = f"worker_processes 1; daemon off; events {{ worker_connections 4000; }} pid {self.home}"
@@ -174,7 +180,7 @@ class Town:
             "proxy_ssl on; proxy_ssl_protocols TLSv1.3; proxy_buffer_size 64k; proxy_pass @between@; } }\n"
         )
         edge = self.run("nginx", "-c", str(self.home / "far.conf"))
-        wait_port(between)
+        wait_listening(between)
         return Pair(self, ("127.0.0.1", between), tcp, None, tcp, tcp, tcp, edge=edge, config=config)
 
     # === visitors
@@ -200,8 +206,8 @@ class Town:
             for reader in readers:
                 reader.join()
 
-    async def hold(self, pair: Pair, count: int) -> tuple[int, int]:
-        """So many connections at once, each of which has said and heard one byte: what both sides hold then, KiB."""
+    async def hold(self, pair: Pair, count: int) -> tuple[float, float]:
+        """So many connections at once, each of which has said and heard one byte: what both sides hold then, MB."""
         turn = asyncio.Semaphore(200)
         held: list[asyncio.StreamWriter] = []
 
@@ -214,7 +220,7 @@ class Town:
 
         await asyncio.gather(*(one() for _ in range(count)))
         await asyncio.sleep(1)
-        sides = resident(pair.edge), resident(pair.agent)
+        sides = pair.resident()
         for writer in held:
             writer.close()
         return sides
@@ -267,55 +273,23 @@ asyncio.run(main())
 """
 
 
-def portway() -> list[str]:
-    return [os.environ.get("PORTWAY", str(ROOT / ".venv" / "bin" / "portway"))]
-
-
 def path() -> str:
     return os.environ["PATH"] + ":/usr/sbin"
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def wait_port(port: int) -> None:
-    end = time.monotonic() + PATIENCE
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        if time.monotonic() > end:
-            raise TimeoutError(f"nothing listens on port {port}")
-        time.sleep(0.02)
-
-
-def resident(pid: int) -> int:
-    """KiB in memory."""
-    told = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    return int(told[1]) if told else 0
-
-
-def processor(pid: int) -> float:
-    """Seconds of CPU it has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def wait_listening(port: int) -> None:
+    """Until somebody listens there; no connection is made to find out, for it would be one too many for iperf3."""
+    until(f"somebody listens on port {port}", lambda: listening(port))
 
 
 def iperf(port: int, secs: int, *, omit: int) -> float:
     """Mbit/s down one stream, once it has run for `omit` seconds."""
     argv = ["iperf3", "-c", "127.0.0.1", "-p", str(port), "-R", "-J", "-t", str(secs), "-O", str(omit)]
-    end = time.monotonic() + PATIENCE
-    while True:
-        told = json.loads(subprocess.run(argv, check=False, capture_output=True, text=True).stdout)
-        if "error" not in told:
-            rate: float = told["end"]["sum_received"]["bits_per_second"] / 1e6
-            return rate
-        # It serves one at a time, and may not have heard yet that the last has gone.
-        if time.monotonic() > end:
-            raise OSError(f"iperf3: {told['error']}")
-        time.sleep(0.5)
+    told = json.loads(subprocess.run(argv, check=False, capture_output=True, text=True).stdout)
+    if "error" in told:
+        raise OSError(f"iperf3: {told['error']}")
+    rate: float = told["end"]["sum_received"]["bits_per_second"] / 1e6
+    return rate
 
 
 def wrk(port: int, secs: int, *, connections: int, host: str | None) -> Mapping[str, float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import need
 from harness.agents import Agent, Agents
 from harness.upstreams import Upstreams
 
@@ -24,7 +25,7 @@ def group(tmp_path: Path) -> Iterator[Path]:
         group.mkdir()
         limit.write_text(str(64 << 20))
     except OSError as error:
-        pytest.skip(f"no control group can be made here: {error}")
+        need.lacking(f"a control group of its own ({error})")
     yield group
     group.rmdir()
 
