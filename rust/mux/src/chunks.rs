@@ -41,6 +41,15 @@ impl Chunks {
         Some(std::mem::replace(&mut self.first, next))
     }
 
+    /// Takes the first `length` bytes of the first chunk, uncopied.
+    pub(crate) fn split_to(&mut self, length: usize) -> Bytes {
+        if length == self.first.len() {
+            self.pop_front().unwrap_or_default()
+        } else {
+            self.first.split_to(length)
+        }
+    }
+
     /// Drops the first `length` bytes of the first chunk.
     pub(crate) fn advance(&mut self, length: usize) {
         if length == self.first.len() {
@@ -63,7 +72,8 @@ mod tests {
         }
         chunks.advance(1);
         assert_eq!(chunks.front(), b"ne");
-        chunks.advance(2);
+        assert_eq!(chunks.split_to(1), "n");
+        assert_eq!(chunks.split_to(1), "e");
         assert_eq!(chunks.pop_front().unwrap(), "two");
         chunks.push_back(Bytes::from_static(b"four"));
         assert_eq!(chunks.pop_front().unwrap(), "three");

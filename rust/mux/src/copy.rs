@@ -22,6 +22,8 @@ const HOT_READ: usize = 64 * 1024;
 const COLD_READ: usize = 4 * 1024;
 /// Chunks written at once.
 const VECTORED: usize = 8;
+/// Chunks that one system call writes.
+const SLICES: usize = 16;
 
 /// How a stream and a connection are joined.
 #[derive(Clone, Copy, Debug)]
@@ -203,6 +205,11 @@ impl Outbox {
         self.0.len() >= if vectored { VECTORED } else { 1 }
     }
 
+    /// All chunks, joined.
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.0.concat()
+    }
+
     /// Writes once; how many bytes have gone.
     ///
     /// # Errors
@@ -216,8 +223,8 @@ impl Outbox {
         let written = if let [chunk] = &self.0[..] {
             ready!(io.poll_write(cx, chunk))?
         } else {
-            let mut slices = [IoSlice::new(&[]); VECTORED];
-            let count = self.0.len().min(VECTORED);
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = self.0.len().min(SLICES);
             for (slice, chunk) in slices.iter_mut().zip(&self.0) {
                 *slice = IoSlice::new(chunk);
             }

@@ -10,13 +10,14 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 use tokio_util::io::poll_read_buf;
 
 use crate::error::{CloseReason, Closed};
 use crate::io::Shared;
+use crate::outgoing::Outgoing;
 use std::time::Duration;
 
 /// Bytes read at once while the session is busy, and while it is not.
@@ -32,7 +33,7 @@ pub struct Driver<T> {
     transport: T,
     shared: Arc<Shared>,
     read: BytesMut,
-    write: BytesMut,
+    write: Outgoing,
     /// The last read filled its buffer: more is likely.
     hot: bool,
     unflushed: bool,
@@ -49,11 +50,12 @@ pub struct Driver<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     pub(crate) fn new(transport: T, shared: Arc<Shared>, close_timeout: Duration) -> Self {
+        let write = Outgoing::new(transport.is_write_vectored());
         Self {
             transport,
             shared,
             read: BytesMut::new(),
-            write: BytesMut::new(),
+            write,
             hot: false,
             unflushed: false,
             gathered: false,
@@ -105,13 +107,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             self.last = self.shared.with(|core| core.fill(&mut self.write));
         }
         while !self.write.is_empty() {
-            match Pin::new(&mut self.transport).poll_write(cx, &self.write) {
+            match self.write.poll_write(cx, &mut self.transport) {
                 Poll::Pending => return Ok(wrote),
-                Poll::Ready(Ok(0)) => return Err(transport(&io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(length)) => self.write.advance(length),
+                Poll::Ready(Ok(_)) => wrote = true,
                 Poll::Ready(Err(error)) => return Err(transport(&error)),
             }
-            wrote = true;
             self.unflushed = true;
         }
         Ok(wrote)
@@ -149,7 +149,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 continue;
             }
             if self.write.is_empty() {
-                self.write = BytesMut::new();
+                self.write.clear();
                 // Something may have been queued since `fill`; then another turn is due.
                 if self.shared.with(|core| core.park(cx.waker())) {
                     return Ok(false);

@@ -7,6 +7,7 @@
 //! - [`window`]: receive credit, how it grows and when it is given back.
 //! - [`stream`]: the state of one stream.
 //! - [`sched`]: which stream may write next.
+//! - [`outgoing`]: what waits for the transport.
 //! - [`session`]: all of it together, without I/O; of the clock it asks round trips only.
 //! - [`drive`]: the only I/O: one task per session.
 //! - [`io`]: streams and sessions as their owners hold them.
@@ -16,6 +17,8 @@
 
 #[doc(hidden)]
 pub mod frame;
+#[doc(hidden)]
+pub mod outgoing;
 #[doc(hidden)]
 pub mod sched;
 #[doc(hidden)]

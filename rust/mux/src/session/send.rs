@@ -1,11 +1,11 @@
 //! Frames out: credit and resets first, then data, stream by stream.
 
-use bytes::BytesMut;
 use tokio::time::Instant;
 
 use super::{Core, Phase};
 use crate::error::ErrorCode;
 use crate::frame::{self, FIN, HEADER_LEN, Header, SYN};
+use crate::outgoing::Outgoing;
 use crate::stream::Fin;
 
 /// Bytes handed to the transport at once: four full TLS records.
@@ -25,12 +25,12 @@ pub(super) struct Rst {
 
 impl Core {
     /// Appends what is to be sent now, about [`OUT_BYTES`] at most. `true`: this was the last.
-    pub fn fill(&mut self, out: &mut BytesMut) -> bool {
+    pub fn fill(&mut self, out: &mut Outgoing) -> bool {
         if let Phase::Closing { closed, goaway } = &mut self.phase {
             if std::mem::take(goaway) {
                 let frame =
                     frame::goaway(self.last_peer_id, closed.code.0, closed.debug.as_bytes());
-                out.extend_from_slice(&frame);
+                out.put(&frame);
             }
             return true;
         }
@@ -46,19 +46,19 @@ impl Core {
             }
             let increment = std::mem::take(&mut entry.recv.increment);
             if increment > 0 && entry.reset.is_none() && !entry.recv.fin {
-                out.extend_from_slice(&frame::wndinc(stream, increment));
+                out.put(&frame::wndinc(stream, increment));
             }
         }
         while out.len() < OUT_BYTES
             && let Some(rst) = self.rsts.pop_front()
         {
             if rst.fin_first {
-                out.extend_from_slice(&Header::data(rst.stream, FIN, 0).encode());
+                out.put(&Header::data(rst.stream, FIN, 0).encode());
             }
-            out.extend_from_slice(&frame::rst(rst.stream, rst.code.0));
+            out.put(&frame::rst(rst.stream, rst.code.0));
             if self.peer.clamps_credit && !rst.owed {
                 // A writer over there that waits for credit hears of the RST only when some comes.
-                out.extend_from_slice(&frame::wndinc(rst.stream, 1));
+                out.put(&frame::wndinc(rst.stream, 1));
             }
             if rst.owed {
                 self.rsts_owed -= 1;
@@ -83,7 +83,7 @@ impl Core {
             || !self.increments.is_empty()
     }
 
-    fn fill_stream(&mut self, stream: u32, out: &mut BytesMut) {
+    fn fill_stream(&mut self, stream: u32, out: &mut Outgoing) {
         let Some(entry) = self.streams.get_mut(&stream) else {
             return;
         };
@@ -109,13 +109,17 @@ impl Core {
             } else {
                 0
             };
-            out.extend_from_slice(&Header::data(stream, flags, length).encode());
+            out.put(&Header::data(stream, flags, length).encode());
             let mut left = length;
             while left > 0 {
                 let chunk = send.queue.front();
                 let part = chunk.len().min(left);
-                out.extend_from_slice(&chunk[..part]);
-                send.queue.advance(part);
+                if out.lends(part) {
+                    out.put_chunk(send.queue.split_to(part));
+                } else {
+                    out.put(&chunk[..part]);
+                    send.queue.advance(part);
+                }
                 left -= part;
             }
             send.credit -= length as u64;
@@ -129,7 +133,7 @@ impl Core {
                 send.burst /= 2;
             }
         } else {
-            out.extend_from_slice(&Header::data(stream, FIN, 0).encode());
+            out.put(&Header::data(stream, FIN, 0).encode());
             send.fin = Fin::Sent;
         }
         if entry.sendable() {

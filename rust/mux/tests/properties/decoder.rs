@@ -4,7 +4,8 @@
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use portway_mux::outgoing::Outgoing;
 use portway_mux::session::Core;
 use portway_mux::{Config, Peer};
 use proptest::prelude::*;
@@ -94,16 +95,16 @@ fn drain(mut core: Core) -> Seen {
 }
 
 fn output(core: &mut Core) -> Vec<u8> {
-    let mut all = BytesMut::new();
+    let mut all = Vec::new();
     while core.has_output() {
-        let mut out = BytesMut::new();
+        let mut out = Outgoing::new(true);
         let last = core.fill(&mut out);
-        all.extend_from_slice(&out);
+        all.extend_from_slice(&out.to_vec());
         if last {
             break;
         }
     }
-    all.to_vec()
+    all
 }
 
 /// `cuts` say how long the pieces are.
