@@ -1,6 +1,7 @@
 //! Binding endpoints (wire-protocol §4.4): options compiled, URL assigned, control asked, name
 //! claimed; visitors come once the agent knows.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -94,8 +95,8 @@ pub(crate) async fn bind(
     }
     let opts = request.opts.echo(&url);
     let endpoint = Arc::new(Endpoint {
-        id: id.clone(),
-        proto: request.proto.clone(),
+        id: id.as_str().into(),
+        proto: spelled(&request.proto),
         asked: if random { Asked::Random } else { Asked::Name },
         edge_type: "0",
         chain: compiled.chain,
@@ -106,7 +107,7 @@ pub(crate) async fn bind(
         tls: compiled.tls,
         token: token.clone(),
         session: agent.mux.clone(),
-        account: agent.account.name.as_str().into(),
+        account: agent.name.clone(),
         owner: agent.owner.clone(),
         state: State::default(),
         bound: std::time::Instant::now(),
@@ -124,6 +125,11 @@ pub(crate) async fn bind(
         error: String::new(),
     };
     Ok((response, endpoint))
+}
+
+/// A protocol as the agent wrote it; the usual spelling takes no memory of its own.
+fn spelled(proto: &str) -> Cow<'static, str> {
+    Scheme::parse(proto).map_or_else(|| proto.to_owned().into(), |usual| usual.as_str().into())
 }
 
 /// Binds an endpoint by labels, where a rule of the operator says which URL they mean.
@@ -172,8 +178,8 @@ pub(crate) async fn bind_labeled(
         url.port = Some(open_port(core, &config, url.port)?);
     }
     let endpoint = Arc::new(Endpoint {
-        id: id.clone(),
-        proto: proto.as_str().to_owned(),
+        id: id.as_str().into(),
+        proto: proto.as_str().into(),
         asked: Asked::Labels(request.labels.clone()),
         edge_type: match proto {
             Scheme::Tcp => "1",
@@ -189,7 +195,7 @@ pub(crate) async fn bind_labeled(
         tls: None,
         token: Secret::new(random_hex(16)),
         session: agent.mux.clone(),
-        account: agent.account.name.as_str().into(),
+        account: agent.name.clone(),
         owner: agent.owner.clone(),
         state: State::default(),
         bound: std::time::Instant::now(),
@@ -205,7 +211,7 @@ pub(crate) fn unbind(core: &Core, agent: &AgentSession, id: &str) {
     for leg in core.sessions.legs(&agent.identity) {
         if let Some(endpoint) = leg.remove(id) {
             session::release(&endpoint, &core.registry, &core.tcp);
-            tracing::info!(obj = "bind", id = endpoint.id, url = %endpoint.url, account = agent.account.name, "endpoint ended");
+            tracing::info!(obj = "bind", id = &*endpoint.id, url = %endpoint.url, account = agent.account.name, "endpoint ended");
         }
     }
 }
@@ -243,9 +249,9 @@ fn stop(core: &Core, agent: &AgentSession, endpoint: &Endpoint, refusal: Refusal
         return;
     }
     session::release(endpoint, &core.registry, &core.tcp);
-    tracing::info!(obj = "bind", id = endpoint.id, url = %endpoint.url, account = agent.account.name, err = %refusal.code, "endpoint stopped");
+    tracing::info!(obj = "bind", id = &*endpoint.id, url = %endpoint.url, account = agent.account.name, err = %refusal.code, "endpoint stopped");
     let command = Command::StopTunnel {
-        id: endpoint.id.clone(),
+        id: endpoint.id.to_string(),
         message: refusal.message,
         code: Some(refusal.code.to_string()),
     };
@@ -424,7 +430,7 @@ fn claim(core: &Core, agent: &AgentSession, endpoint: &Arc<Endpoint>) -> Result<
         // Its session ended meanwhile and has released what it knew of; this came later.
         session::release(endpoint, &core.registry, &core.tcp);
     }
-    tracing::info!(obj = "bind", id = endpoint.id, url = %endpoint.url, account = agent.account.name, r = %agent.from, "endpoint bound");
+    tracing::info!(obj = "bind", id = &*endpoint.id, url = %endpoint.url, account = agent.account.name, r = %agent.from, "endpoint bound");
     Ok(())
 }
 

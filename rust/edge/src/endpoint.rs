@@ -1,5 +1,6 @@
 //! One bound endpoint, and the way from a visitor into its agent (wire-protocol §5).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,10 +32,10 @@ const GONE: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     /// The bind's id, unique in its session.
-    pub id: String,
+    pub id: Arc<str>,
     pub url: EndpointUrl,
     /// As the agent spelled it in its bind.
-    pub proto: String,
+    pub proto: Cow<'static, str>,
     /// How it came to its URL; the rules are asked again when they change.
     pub asked: Asked,
     /// What edge type the agent is told; `"0"` but for labelled binds.
@@ -93,6 +94,30 @@ pub(crate) struct Visit {
 // === impl Endpoint ===
 
 impl Endpoint {
+    /// One that nothing more was asked for, of nobody.
+    pub(crate) fn plain(url: EndpointUrl, session: Session) -> Self {
+        Self {
+            id: "id".into(),
+            proto: url.scheme.as_str().into(),
+            url,
+            asked: Asked::Name,
+            edge_type: "0",
+            chain: Chain::default(),
+            proxy_proto: 0,
+            http2: false,
+            pooling: false.into(),
+            rewrites_host: false,
+            tls: None,
+            token: Secret::default(),
+            session,
+            account: "".into(),
+            owner: "".into(),
+            state: State::default(),
+            bound: Instant::now(),
+            visits: AtomicU64::new(0),
+        }
+    }
+
     pub(crate) fn pools(&self) -> bool {
         self.pooling.load(Ordering::Relaxed)
     }
@@ -172,9 +197,9 @@ impl Endpoint {
     /// The first frame of a visitor's stream.
     fn opening(&self, visit: Visit, first: &[u8]) -> Bytes {
         let header = ProxyHeader {
-            id: self.id.clone(),
+            id: self.id.to_string(),
             client_addr: visit.visitor.to_string(),
-            proto: self.proto.clone(),
+            proto: self.proto.to_string(),
             edge_type: self.edge_type.into(),
             passthrough_tls: visit.passthrough_tls,
         };
@@ -247,26 +272,9 @@ pub(crate) mod tests {
     pub(crate) fn endpoint(url: &str, pooling: bool) -> Arc<Endpoint> {
         let (io, _) = tokio::io::duplex(64);
         let (session, ..) = portway_mux::session(io, portway_mux::Config::edge());
-        Arc::new(Endpoint {
-            id: "id".into(),
-            url: EndpointUrl::parse(url).unwrap(),
-            proto: "https".into(),
-            asked: Asked::Name,
-            edge_type: "0",
-            chain: Chain::default(),
-            proxy_proto: 0,
-            http2: false,
-            pooling: pooling.into(),
-            rewrites_host: false,
-            tls: None,
-            token: Secret::default(),
-            session,
-            account: "".into(),
-            owner: "".into(),
-            state: State::default(),
-            bound: Instant::now(),
-            visits: AtomicU64::new(0),
-        })
+        let mut endpoint = Endpoint::plain(EndpointUrl::parse(url).unwrap(), session);
+        endpoint.pooling = pooling.into();
+        Arc::new(endpoint)
     }
 
     #[test]

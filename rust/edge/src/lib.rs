@@ -6,6 +6,7 @@
 //! - [`registry`], [`endpoint`]: who serves a name, and the way there.
 //! - [`http`], [`secure`], [`tcp`]: visitors.
 //! - [`ca`], [`certs`]: certificates. [`metrics`], [`api`]: what it tells its operator.
+//! - [`parts`]: for `bench/` to time.
 
 mod api;
 mod bind;
@@ -24,6 +25,8 @@ mod listen;
 mod logins;
 mod metrics;
 mod naming;
+#[doc(hidden)]
+pub mod parts;
 mod registry;
 mod rpc;
 mod secure;

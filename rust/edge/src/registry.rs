@@ -261,7 +261,8 @@ fn join<K>(entry: Entry<'_, K, Arc<Pool>>, endpoint: &Arc<Endpoint>) -> Result<(
     match entry {
         Entry::Occupied(pool) => pool.get().join(endpoint.clone()),
         Entry::Vacant(place) => {
-            let pool = Pool::default();
+            // Most pools keep the one member they begin with.
+            let pool = Pool(RwLock::new(Vec::with_capacity(1)));
             pool.join(endpoint.clone())?;
             place.insert(Arc::new(pool));
             Ok(())
@@ -298,7 +299,7 @@ mod tests {
     fn bind(registry: &Registry, url: &str, pooling: bool) -> Result<Arc<Endpoint>, Code> {
         let mut endpoint = endpoint(url, pooling);
         let id = registry.count().to_string();
-        Arc::get_mut(&mut endpoint).unwrap().id = id;
+        Arc::get_mut(&mut endpoint).unwrap().id = id.into();
         registry.claim(&endpoint).map_err(|refusal| refusal.code)?;
         endpoint.go_live();
         Ok(endpoint)

@@ -29,12 +29,14 @@ pub(crate) struct AgentSession {
     pub id: String,
     pub identity: Identity,
     pub account: Account,
+    /// Of the account, for its endpoints.
+    pub name: Arc<str>,
     pub owner: Arc<str>,
     pub kind: PeerKind,
     pub from: SocketAddr,
     pub mux: Session,
     /// By bind id.
-    endpoints: Mutex<HashMap<String, Arc<Endpoint>>>,
+    endpoints: Mutex<HashMap<Arc<str>, Arc<Endpoint>>>,
 }
 
 /// All of them.
@@ -56,6 +58,7 @@ impl AgentSession {
         Self {
             id,
             identity,
+            name: account.name.as_str().into(),
             account,
             owner,
             kind,

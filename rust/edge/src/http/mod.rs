@@ -15,7 +15,7 @@
 //! - [`websocket`]: messages turned into bytes for upstreams that know no WebSocket.
 
 mod body;
-mod fast;
+pub(crate) mod fast;
 mod fields;
 mod head;
 mod link;

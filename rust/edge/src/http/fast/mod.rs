@@ -57,6 +57,20 @@ const RESPONSE_HEAD: usize = 256 * 1024;
 /// Bytes read at once.
 const READ: usize = 8 * 1024;
 
+/// Reads and rewrites both heads of an exchange; bytes that were written. For [`crate::parts`].
+pub(crate) fn heads(request: &[u8], response: &[u8]) -> usize {
+    let visitor = request::Visitor {
+        address: "203.0.113.7".into(),
+        scheme: "https",
+    };
+    let asked = match request::read(request, &visitor) {
+        Read::Simple(request) => request.upstream.len(),
+        _ => 0,
+    };
+    let answered = response::read(response, false, false);
+    asked + answered.map_or(0, |head| head.map_or(0, |head| head.visitor.len()))
+}
+
 /// Serves requests as long as they are simple. Returns what is left to serve, if anything is.
 pub(super) async fn serve<T>(
     connection: &Connection,
