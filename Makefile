@@ -91,7 +91,7 @@ BASELINE := bench/results/alone.json
 
 bench: build ## figures of the multiplexer and the programs alone, then beside a pair of nginx, then long links and storms
 	@tools/need test bench
-	cargo build --quiet --locked --release --package portway-mux --example bench
+	cargo build --quiet --locked --release --package portway-mux --example mux_parts --package portway-edge --example edge_parts
 	mkdir -p target/bench
 	$(BIN)/python -m pytest bench -p no:xdist --benchmark-only --benchmark-storage=file://target/bench \
 	  --benchmark-json=target/bench/alone.json $(addprefix --benchmark-compare=,$(wildcard $(BASELINE)))

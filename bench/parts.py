@@ -1,8 +1,7 @@
-"""The program of rust/mux/examples/bench.rs, kept running: what is timed is its work, not its start."""
+"""Programs of rust/*/examples that do parts of the work, kept running: what is timed is that work, not their start."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -11,11 +10,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-class Mux:
-    def __init__(self) -> None:
-        program = Path(os.environ.get("MUX_BENCH") or ROOT / "target" / "release" / "examples" / "bench")
+class Parts:
+    def __init__(self, name: str) -> None:
+        program = ROOT / "target" / "release" / "examples" / name
         if not program.exists():
-            pytest.skip(f"there is no {program.name} of the multiplexer: `make bench` builds it")
+            pytest.skip(f"there is no {program.relative_to(ROOT)}: `make bench` builds it")
         self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, *command: str | int) -> int:

@@ -183,7 +183,11 @@ def scenarios_table(result: Result) -> str:
 # === portway alone: what pytest-benchmark wrote
 
 # What the others of a group are compared with.
-BESIDE = {"start": "test_start_of[python]", "bulk": "test_64_mib[plain]"}
+BESIDE = {
+    "start": "test_start_of[python]",
+    "bulk": "test_64_mib[plain]",
+    "route": "test_100_000_hosts_looked_up_among[100]",
+}
 
 
 def alone_table(result: Result) -> str:
