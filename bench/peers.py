@@ -6,7 +6,8 @@ usage: bench/peers.py [--peerbench PATH] [--rounds 5] [--secs 4] [--tools nginx_
 What is measured, and how, is peerbench.py's: a tool of ours that stands beside this checkout in shared/tools. Each
 round measures every tool once, every other round in the opposite order; figures are medians over the rounds, a ratio
 is the median of the ratios within each round. Writes bench/results/peers.json, and the tables made of it
-(bench/report.py). Exit code 1: the pair or portway could not be measured. A goal that is missed is told, no more.
+(bench/report.py), after every round. A round without the pair or portway does not count; exit code 1: none did. A goal
+that is missed is told, no more.
 """
 
 from __future__ import annotations
@@ -73,24 +74,34 @@ def main() -> int:
     env = {**os.environ, "PATH": path, "PEER_BIN": str(ROOT / ".tools" / "bench" / "bin"), "PORTWAY": portway}
     figures: Figures = {tool: {} for tool in tools}
     missed: dict[str, int] = {}
+    whole = 0
+    result: dict[str, Any] = {}
     for number in range(asked.rounds):
         order = tools if number % 2 == 0 else tools[::-1]
         print(f"round {number + 1} of {asked.rounds}: {', '.join(order)}", flush=True)
-        for tool, measured in one_round(peerbench, order, asked, env).items():
-            if why := measured.get("failed"):
-                if tool in NEEDED:
-                    return failed(f"{tool} could not be measured: {why}")
-                print(f"{tool} could not be measured: {why}", flush=True)
+        measured = one_round(peerbench, order, asked, env)
+        failures = {tool: why for tool in tools if (why := measured[tool].get("failed"))}
+        for tool, why in failures.items():
+            print(f"{tool} could not be measured: {why}", flush=True)
+        if needed := [tool for tool in NEEDED if tool in failures]:
+            # A ratio needs both sides: such a round counts for nobody.
+            print(f"the round does not count, for want of {', '.join(needed)}", flush=True)
+            continue
+        whole += 1
+        for tool in tools:
+            if tool in failures:
                 missed[tool] = missed.get(tool, 0) + 1
                 continue
-            for name, value in measured.items():
+            for name, value in measured[tool].items():
                 if isinstance(value, (int, float)):
                     figures[tool].setdefault(name, []).append(float(value))
+        result = summary({tool: named for tool, named in figures.items() if named}, whole, asked.secs)
+        result |= {"left_out": sorted(skipped), "missed": missed, "build": build(portway)}
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    if not result:
+        return failed("no round could be measured")
 
-    result = summary({tool: named for tool, named in figures.items() if named}, asked.rounds, asked.secs)
-    result |= {"left_out": sorted(skipped), "missed": missed, "build": build(portway)}
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     print("\n" + report.peers_table(result))
     print("\n".join(report.goals(result)))
     if result["build"] != "release":
@@ -117,15 +128,23 @@ def failed(text: str) -> int:
 def one_round(
     peerbench: Path, tools: Sequence[str], asked: argparse.Namespace, env: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
+    """What each tool did; who failed is measured once more, alone."""
+    measured = ask(peerbench, tools, asked, env)
+    failed = [tool for tool in tools if "failed" in measured[tool]]
+    return measured | (ask(peerbench, failed, asked, env) if failed else {})
+
+
+def ask(
+    peerbench: Path, tools: Sequence[str], asked: argparse.Namespace, env: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "round.json")
         argv = [sys.executable, str(peerbench), "--tools", ",".join(tools), "--json", str(out)]
         argv += ["--secs", str(asked.secs), "--hold", str(asked.hold)]
         done = subprocess.run(argv, env=env, check=False, capture_output=True, text=True)
-        if not out.exists():
-            return {REFERENCE: {"failed": (done.stderr or done.stdout).strip().splitlines()[-1]}}
-        read: dict[str, dict[str, Any]] = json.loads(out.read_text())
-        return read
+        read: dict[str, dict[str, Any]] = json.loads(out.read_text()) if out.exists() else {}
+    why = ((done.stderr or done.stdout).strip() or "it said nothing").splitlines()[-1]
+    return {tool: read.get(tool, {"failed": why}) for tool in tools}
 
 
 def summary(figures: Figures, rounds: int, secs: int) -> dict[str, Any]:

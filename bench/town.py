@@ -23,8 +23,12 @@ from typing import Any
 from harness import ports
 from harness.process import PATIENCE, portway, until
 from harness.scripted import ScriptedAgent
+from harness.sdk import Sdks, Want
 from harness.servers import listening
+from portway.bench import BenchError
+from portway.bench.generator import measure
 from portway.bench.sample import cpu_secs, rss_mb
+from portway.bench.target import Target
 
 BIG = 64 << 20
 
@@ -159,29 +163,42 @@ class Town:
         return Pair(self, between, http, "web.localhost", iperf3, bulk, hold, edge=edge, config=config)
 
     def nginx(self) -> Pair:
-        """TLS between two that pass bytes; only the way to iperf3."""
+        """TLS between two that pass bytes: to iperf3, where a relay may stand between, to the pages and to bulk."""
         key, cert = self.home / "key.pem", self.home / "cert.pem"
         made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=localhost"
         argv = [*made.split(), "-keyout", str(key), "-out", str(cert)]
         subprocess.run(argv, check=True, capture_output=True)
-        between, tcp = self.free[:2]
+        between, tcp, *more = self.free[:6]
         module = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
         load = f"load_module {module};\n" if module.exists() else ""
         front = f"worker_processes 1; daemon off; events {{ worker_connections 4000; }} pid {self.home}"
+        far_web, http, far_bulk, bulk = more
+        far = ((between, self.iperf), (far_web, self.web), (far_bulk, self.endless))
+        near = ((tcp, "@between@"), (http, f"127.0.0.1:{far_web}"), (bulk, f"127.0.0.1:{far_bulk}"))
         (self.home / "far.conf").write_text(
-            f"{load}{front}/far.pid; error_log {self.home}/far.err;\n"
-            f"stream {{ server {{ listen 127.0.0.1:{between} ssl;\n"
-            f"ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.3; proxy_buffer_size 64k;\n"
-            f"proxy_pass 127.0.0.1:{self.iperf}; }} }}\n"
+            f"{load}{front}/far.pid; error_log {self.home}/far.err; stream {{ proxy_buffer_size 64k;\n"
+            f"ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.3;\n"
+            + "".join(f"server {{ listen 127.0.0.1:{at} ssl; proxy_pass 127.0.0.1:{to}; }}\n" for at, to in far)
+            + "}\n"
         )
         config = self.home / "near.conf"
         config.write_text(
-            f"{load}{front}/near.pid; error_log {self.home}/near.err; stream {{ server {{ listen 127.0.0.1:{tcp};\n"
-            "proxy_ssl on; proxy_ssl_protocols TLSv1.3; proxy_buffer_size 64k; proxy_pass @between@; } }\n"
+            f"{load}{front}/near.pid; error_log {self.home}/near.err; stream {{ proxy_buffer_size 64k;\n"
+            "proxy_ssl on; proxy_ssl_protocols TLSv1.3;\n"
+            + "".join(f"server {{ listen 127.0.0.1:{at}; proxy_pass {to}; }}\n" for at, to in near)
+            + "}\n"
         )
         edge = self.run("nginx", "-c", str(self.home / "far.conf"))
         wait_listening(between)
-        return Pair(self, ("127.0.0.1", between), tcp, None, tcp, tcp, tcp, edge=edge, config=config)
+        return Pair(self, ("127.0.0.1", between), http, None, tcp, bulk, bulk, edge=edge, config=config)
+
+    def sdk(self, pair: Pair, port: int) -> None:
+        """An agent made with the Python SDK that leads to iperf3, over a relay on this port."""
+        edge: Any = SimpleNamespace(ca=self.home / "edge" / "ca.pem", token="bench-token")
+        want = Want("tcp", f"tcp://127.0.0.1:{self.iperf}", f"tcp://localhost:{pair.tcp}")
+        agent = Sdks(edge, []).run("python", want, server=("127.0.0.1", port))
+        self.running.append(agent.process.popen)
+        agent.up()
 
     # === visitors
 
@@ -282,9 +299,10 @@ def wait_listening(port: int) -> None:
     until(f"somebody listens on port {port}", lambda: listening(port))
 
 
-def iperf(port: int, secs: int, *, omit: int) -> float:
-    """Mbit/s down one stream, once it has run for `omit` seconds."""
-    argv = ["iperf3", "-c", "127.0.0.1", "-p", str(port), "-R", "-J", "-t", str(secs), "-O", str(omit)]
+def iperf(port: int, secs: int, *, omit: int, up: bool = False) -> float:
+    """Mbit/s down one stream, or up, once it has run for `omit` seconds."""
+    argv = ["iperf3", "-c", "127.0.0.1", "-p", str(port), "-J", "-t", str(secs), "-O", str(omit)]
+    argv += [] if up else ["-R"]
     told = json.loads(subprocess.run(argv, check=False, capture_output=True, text=True).stdout)
     if "error" in told:
         raise OSError(f"iperf3: {told['error']}")
@@ -292,15 +310,15 @@ def iperf(port: int, secs: int, *, omit: int) -> float:
     return rate
 
 
-def wrk(port: int, secs: int, *, connections: int, host: str | None) -> Mapping[str, float]:
-    """Latencies of small requests in milliseconds, and how many there were: `p50`, `p99`, `count`."""
-    argv = ["wrk", "-t1", f"-c{connections}", f"-d{secs}s", "--latency", "-H", f"Host: {host or 'x'}"]
-    argv.append(f"http://127.0.0.1:{port}/1k")
-    told = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
-    units = {"us": 1e-3, "ms": 1.0, "s": 1e3}
-    found = re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s)", told)
-    if failed := re.search(r"(Non-2xx.*|Socket errors.*)", told):
-        raise OSError(f"wrk: {failed[1]}")
-    counted = re.search(r"(\d+) requests in", told)
-    figures = {f"p{part}": float(value) * units[unit] for part, value, unit in found}
-    return {**figures, "count": float(counted[1]) if counted else 0.0}
+def requests(pair: Pair, secs: int, *, connections: int, rate: float | None = None) -> Mapping[str, float]:
+    """Small requests as `portway bench` makes them, so many a second or as many as can be: `p50` and `p99` of their
+    latency in milliseconds, and `count`."""
+    authority = pair.host or "127.0.0.1"
+    address = f"127.0.0.1:{pair.http}"
+    target = Target(f"http://{authority}/1k", False, authority, pair.http, authority, "/1k", address)
+    plan = {"target": target.plan(), "kind": "steady", "secs": secs, "warm_up_secs": 0.5, "connections": connections}
+    done = measure(plan | ({"rate": rate} if rate else {}), lambda _: None)
+    if done["failures"]:
+        raise BenchError(f"requests failed: {done['failures']}")
+    latency = done["latency_us"]
+    return {"p50": latency["p50"] / 1e3, "p99": latency["p99"] / 1e3, "count": done["requests"]}
