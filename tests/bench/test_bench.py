@@ -286,6 +286,16 @@ def test_a_killed_command_leaves_no_load_behind(upstream: str, tmp_path: Path) -
     until("the load is gone", lambda: not Path(f"/proc/{load}").exists())
 
 
+def test_a_killed_command_leaves_no_tunnel_behind(tmp_path: Path) -> None:
+    argv = [*portway(), "bench", "--local", "--secs", "600", "--rounds", "1", "--only", "latency"]
+    process = Process("bench", argv, env=isolated(tmp_path))
+    until("it measures", lambda: measuring(process.pid))
+    started = children(process.pid)
+    assert len(started) >= 4, "upstream, edge, agent and load"
+    process.kill()
+    until("all it started is gone", lambda: not any(Path(f"/proc/{pid}").exists() for pid in started))
+
+
 # === coordinated omission
 
 

@@ -25,6 +25,10 @@ HOST = "bench.localhost"
 # The start of an edge and of an agent, on a slow machine.
 PATIENCE = 30.0
 LOG = ("--log", "stdout", "--log-format", "json")
+# Told before anything else: this process is sent SIGTERM when the one that started it ends, in whatever way (prctl(2),
+# PR_SET_PDEATHSIG). Elsewhere than on Linux a killed command leaves its tunnel behind.
+BOUND = "import ctypes; ctypes.CDLL(None).prctl(1, 15); from portway.__main__ import main; main()"
+START = ("-c", BOUND) if sys.platform == "linux" else ("-m", "portway")
 
 
 class Local(NamedTuple):
@@ -89,7 +93,7 @@ def _running(
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("NGROK_", "PORTWAY_"))}
     of_home = {"HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_DATA_HOME": str(home), "XDG_STATE_HOME": str(home)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "portway", *words, *LOG],
+        [sys.executable, *START, *words, *LOG],
         env={**inherited, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **of_home, **settings},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
