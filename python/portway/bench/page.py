@@ -155,9 +155,9 @@ def _curve(new: list[list[float]], old: list[list[float]]) -> str:
 
 
 def _dots(new: list[float], old: list[float]) -> str:
-    low, high = min([*new, *old]), max([*new, *old])
-    room = (high - low) * 0.1 or abs(high) * 0.1 or 1
-    low, high = low - room, high + room
+    least, most = min([*new, *old]), max([*new, *old])
+    room = (most - least) * 0.1 or abs(most) * 0.1 or 1
+    low, high = least - room, most + room
     rows = [("olddot", old), ("dot", new)] if old else [("dot", new)]
     height = 18 + 18 * len(rows)
 
@@ -167,6 +167,6 @@ def _dots(new: list[float], old: list[float]) -> str:
     inside = [f'<line class="grid" x1="20" x2="{WIDTH - 20}" y1="{height - 16}" y2="{height - 16}"/>']
     for at, (kind, values) in enumerate(rows):
         inside += [f'<circle class="{kind}" cx="{x(value):.1f}" cy="{8 + 18 * at}" r="4"/>' for value in values]
-    for value, anchor in ((low, "start"), (high, "end")):
+    for value, anchor in ((least, "start"), (most, "end")) if least < most else ((least, "middle"),):
         inside.append(f'<text x="{x(value):.1f}" y="{height - 3}" text-anchor="{anchor}">{number(value)}</text>')
     return _svg(inside, height, "rounds")
