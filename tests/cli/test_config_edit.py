@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cli.command import run
-from portway.config import edit
+from portway.config import disk, edit
 from portway.config.load import load
 
 DEFAULT = Path(".config") / "portway" / "portway.yml"
@@ -56,6 +56,9 @@ def change(path: Path, key: str = "authtoken", value: str = "new") -> str:
         ("version: 3\r\nagent:\r\n  log: x\r\n", "version: 3\r\nagent:\r\n  authtoken: new\r\n  log: x\r\n"),
         ("\ufeffversion: 3\nagent:\n  authtoken: old\n", "\ufeffversion: 3\nagent:\n  authtoken: new\n"),
         ("agent:\n  log: x\n", 'version: "3"\nagent:\n  authtoken: new\n  log: x\n'),
+        ("version: # later\nagent:\n  log: x\n",
+         'version: "3" # later\nagent:\n  authtoken: new\n  log: x\n'),
+        ("version: ~\nlog: x\n", 'version: "2"\nauthtoken: new\nlog: x\n'),
         ("log: stdout\n", 'version: "2"\nauthtoken: new\nlog: stdout\n'),
         ("version: 2\nregion: us\ntunnels:\n  w: {proto: http, addr: 1}\n",
          "version: 2\nauthtoken: new\nregion: us\ntunnels:\n  w: {proto: http, addr: 1}\n"),
@@ -262,7 +265,7 @@ def test_two_writers_at_once_lose_nothing() -> None:
 
 
 def test_a_lock_that_stays_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(edit, "LOCK_WAIT", 0)
+    monkeypatch.setattr(disk, "LOCK_WAIT", 0)
     Path("c.yml.lock").touch()
     code, _, err = run(capsys, "config", "add-authtoken", "t", "--config", "c.yml")
     assert code == 1

@@ -146,7 +146,7 @@ UNITS = "(units: ns us ms s m h)"
         ("version: 2\ntunnels:\n  t: {proto: tls, addr: 80, crt: x}\n", "3:34 tunnels.t: crt needs key"),
         (TUNNEL + "    domain: x\n    subdomain: y\n", "7:16 tunnels.t: domain and subdomain exclude each other"),
         (V3 + "endpoints:\n  - {name: a, upstream: {url: 1}}\ntunnels:\n  a: {proto: http, addr: 80}\n",
-         "5:0 'a' is the name of an endpoint and of a tunnel"),
+         "5:3 'a' is the name of an endpoint and of a tunnel (first on line 3)"),
     ],
 )  # fmt: skip
 def test_a_problem_is_told_with_its_place_and_what_to_do(text: str, told: str, home: Path) -> None:

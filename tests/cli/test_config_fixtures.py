@@ -307,18 +307,72 @@ def test_f10_an_edit_changes_one_value_and_no_other_byte(home: Path, capsys: pyt
     assert file.read_text() == F10.replace("'abc'", "'new'").replace("agent:\n", "agent:\n    api_key: K\n")
 
 
+F11 = """\
+version: 2
+region: eu
+authtoken: t        # lab
+server_addr: in.edge.test:443  # own edge
+root_cas: ./edge-ca.pem
+tunnels:
+  old: {proto: http, addr: 8000, domain: old.edge.test}
+  guard: {proto: http, addr: 8001, oauth: {provider: github}}
+"""
+
+F11_UPGRADED = """\
+version: 3
+agent:
+  authtoken: t        # lab
+  connect_url: in.edge.test:443  # own edge
+  connect_cas: ./edge-ca.pem
+endpoints:
+  - name: old
+    url: https://old.edge.test
+    upstream:
+      url: 8000
+tunnels:
+  # kept as a tunnel: oauth has no endpoint option
+  guard: {proto: http, addr: 8001, oauth: {provider: github}}
+"""
+
+
+def test_f11_an_upgrade_keeps_what_has_no_equal(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(home / "f11.yml", F11)
+    code, out, err = run(capsys, "config", "upgrade", "--config", str(file))
+    assert (code, out) == (0, F11_UPGRADED)
+    assert file.read_text() == F11_UPGRADED
+    assert "region was removed: version 3 has none" in err
+
+
+F12 = """\
+authtoken: t
+http_proxy: http://10.1.1.1:3128
+update: false
+compress_conn: true
+tunnels:
+  w: {proto: http, addr: 80, auth: "bo:secretsecret", bind_tls: both}
+"""
+
+F12_UPGRADED = """\
+version: "2"
+region: us
+authtoken: t
+proxy_url: http://10.1.1.1:3128
+update_check: false
+tunnels:
+  w: {proto: http, addr: 80, basic_auth: ["bo:secretsecret"], schemes: [http, https]}
+"""
+
+
+def test_f12_version_1_becomes_version_2(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(home / "f12.yml", F12)
+    code, out, err = run(capsys, "config", "upgrade", "2", "--config", str(file))
+    assert (code, out) == (0, F12_UPGRADED)
+    assert "secretsecret" not in err
+    assert load([file]).agent["proxy_url"] == "http://10.1.1.1:3128"
+
+
 def test_f12_version_1_is_to_be_upgraded(home: Path) -> None:
-    told = problems(
-        home,
-        """
-        authtoken: t
-        http_proxy: http://10.1.1.1:3128
-        update: false
-        compress_conn: true
-        tunnels:
-          w: {proto: http, addr: 80, auth: "bo:secretsecret", bind_tls: both}
-        """,
-    )
+    told = problems(home, F12)
     assert told[0].startswith("1:1 `version` property is required")
     assert "portway config upgrade" in told[0]
     assert "secretsecret" not in "".join(told)

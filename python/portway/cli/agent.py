@@ -66,6 +66,8 @@ class Settings:
             self._record("info", "using configuration at default config path", path=str(self.found.read[0]))
         for path in self.found.read:
             self._record("info", "open config file", path=str(path), err=None)
+        for text in self.config.replaced:
+            self._record("debug", text)
         for text in self.config.notices:
             self._record("warn", text)
         if self.config.agent.get("dns_resolver_ips"):

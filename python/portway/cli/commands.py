@@ -17,6 +17,7 @@ COMMANDS = {
     "config check": ("config", "Check configuration files"),
     "config edit": ("config", "Open the configuration file in an editor"),
     "config join": ("config", "Point this agent at an edge with the string the edge printed"),
+    "config upgrade": ("config_upgrade", "Bring the configuration file to a later version"),
     "config add-authtoken": ("config", "Save the authtoken of this agent"),
     "config add-api-key": ("config", "Save the key of `portway api`"),
     "config add-connect-url": ("config", "Save the address of the edge"),

@@ -48,6 +48,10 @@ GLOBALS = (
 )
 
 
+# Flags of version 2 that had one hyphen and another name.
+GONE = {"-auth": "--basic-auth", "-bind-tls": "--scheme"}
+
+
 class Given:
     """The values of flags from tables, by key. A flag that was not given is `None`, a list is empty."""
 
@@ -212,6 +216,8 @@ def _switch(option: Any, name: str, value: str) -> str:
 
 def _unknown(name: str, known: list[str], program: str) -> str:
     twin = f"-{name}"
+    if (now := GONE.get(name)) in known:
+        return f"unknown flag: {name}\nIt is called {now} since version 3."
     if not name.startswith("--") and twin in known and len(name) > 2:
         return f"unknown flag: {name}\nLong flags have two hyphens: {twin}"
     hint = nearest(name, [flag for flag in known if flag.startswith("--")])

@@ -6,22 +6,19 @@ same but for that one value; else nothing is written.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from yaml.nodes import MappingNode, Node, ScalarNode
 
+from portway.config import disk
 from portway.config.document import is_null, parse, plain, position, read_text
 from portway.config.errors import ConfigError, Problem
-from portway.config.schema import RENAMED, V2_AGENT
+from portway.config.schema import RENAMED, V1_AGENT, V1_TUNNEL, V2_AGENT
 
-LOCK_WAIT = 5.0
 INDENT = "    "
 # Plain in every version of YAML, and the same text in all of them.
 SAFE = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@-]*(:[A-Za-z0-9_./@-]+)*|[0-9][A-Za-z0-9_.-]*[A-Za-z_-][A-Za-z0-9_-]*")
@@ -33,18 +30,18 @@ def set_value(path: Path, key: str, value: str) -> None:
 
     Raises `ConfigError` where the file cannot be changed without harm, or cannot be written.
     """
+    set_values(path, {key: value})
+
+
+def set_values(path: Path, settings: Mapping[str, str]) -> None:
+    """Sets several of them at once: all or none."""
     target = Path(os.path.realpath(path))
-    try:
-        with _locked(target):
-            if target.exists():
-                text = read_text(path, keep_bom=True)
-                changed = changed_text(text, path, key, value)
-            else:
-                text, changed = "", f'version: "3"\nagent:\n{INDENT}{key}: {scalar(value)}\n'
-            if changed != text:
-                _write(target, changed)
-    except OSError as error:
-        raise ConfigError(f"Cannot write the configuration file {path}: {error.strerror or error}") from None
+    with disk.told(path), disk.locked(target):
+        text = changed = read_text(path, keep_bom=True) if target.exists() else ""
+        for key, value in settings.items():
+            changed = changed_text(changed, path, key, value)
+        if changed != text:
+            disk.write(target, changed)
 
 
 def changed_text(text: str, path: Path, key: str, value: str) -> str:
@@ -58,7 +55,7 @@ def changed_text(text: str, path: Path, key: str, value: str) -> str:
         gap = "" if not body or body.endswith("\n") else end
         return f'{bom}{body}{gap}version: "3"{end}agent:{end}{INDENT}{key}: {scalar(value)}{end}'
     version = _version(root)
-    result = _with_version(body, root, version, end)
+    result = with_version(body, root, version, end)
     root = parse(result, path)
     assert isinstance(root, MappingNode)
     if version == 3:
@@ -71,35 +68,50 @@ def changed_text(text: str, path: Path, key: str, value: str) -> str:
 
 
 def _version(root: MappingNode) -> int:
-    members = _members(root)
-    node = members.get("version")
+    node = members(root).get("version")
     if isinstance(node, ScalarNode) and node.value in ("2", "3"):
         return int(node.value)
     if node is not None and not is_null(node):
         raise ConfigError(f"The file is of version {getattr(node, 'value', '?')}: run `portway config upgrade` first.")
-    if {"agent", "endpoints"} & set(members):
+    version = inferred(root)
+    if version == 1:
+        raise ConfigError("The file has names of version 1: run `portway config upgrade` first.")
+    return version
+
+
+def inferred(root: MappingNode) -> int:
+    """Which version a file is of that does not say so (config.md §7)."""
+    names = set(members(root))
+    if names & {"agent", "endpoints"}:
         return 3
-    return 2 if set(members) & set(V2_AGENT) else 3
+    tunnels = [members(tunnel) for tunnel in members(members(root).get("tunnels")).values()]
+    if names & set(V1_AGENT) or any(V1_TUNNEL & set(tunnel) for tunnel in tunnels):
+        return 1
+    return 2 if names & {*V2_AGENT, "tunnels"} else 3
 
 
-def _with_version(text: str, root: MappingNode, version: int, end: str) -> str:
-    if "version" in _members(root):
-        return text
+def with_version(text: str, root: MappingNode, version: int, end: str) -> str:
+    """`text` with a version in it, if it says none."""
+    if (node := members(root).get("version")) is not None:
+        if not is_null(node):
+            return text
+        at = _key(root, "version").end_mark.index + 1
+        return f'{text[:at]} "{version}"{text[max(at, node.end_mark.index) :]}'
     at = root.start_mark.index
     return f'{text[:at]}version: "{version}"{end}{text[at:]}'
 
 
 def _set_v3(text: str, root: MappingNode, path: Path, key: str, value: str, end: str) -> str:
-    agent = _members(root).get("agent")
-    indent = _indent(root) or INDENT
+    agent = members(root).get("agent")
+    indent = indent_of(root) or INDENT
     if agent is None:
-        at = _line_end(text, _members(root)["version"].end_mark.index)
+        at = line_end(text, members(root)["version"].end_mark.index)
         gap = "" if text[:at].endswith("\n") else end
         return f"{text[:at]}{gap}agent:{end}{indent}{key}: {scalar(value)}{end}{text[at:]}"
     if is_null(agent):
         after = _key(root, "agent").end_mark.index + 1
         text = text[:after] + text[max(agent.end_mark.index, after) :]  # a null that is written out
-        at = _line_end(text, _key(root, "agent").end_mark.index)
+        at = line_end(text, _key(root, "agent").end_mark.index)
         gap = "" if text[:at].endswith("\n") else end
         return f"{text[:at]}{gap}{indent}{key}: {scalar(value)}{end}{text[at:]}"
     if not isinstance(agent, MappingNode):
@@ -112,7 +124,7 @@ def _set_v3(text: str, root: MappingNode, path: Path, key: str, value: str, end:
 
 
 def _set(text: str, node: MappingNode, path: Path, key: str, value: str, end: str, column: str) -> str:
-    present = _members(node).get(key)
+    present = members(node).get(key)
     if present is not None:
         if not isinstance(present, ScalarNode):
             raise ConfigError([Problem(f"{key}: expected a text", path, present.start_mark.line + 1)])
@@ -132,7 +144,7 @@ def _set(text: str, node: MappingNode, path: Path, key: str, value: str, end: st
         first = text.rfind("\n", 0, node.value[0][0].start_mark.index) + 1
         comments = _comments_before(text, first)
         return f"{text[:comments]}{column}{key}: {scalar(value)}{end}{text[comments:]}"
-    at = _line_end(text, _members(node)["version"].end_mark.index)
+    at = line_end(text, members(node)["version"].end_mark.index)
     gap = "" if text[:at].endswith("\n") else end
     return f"{text[:at]}{gap}{key}: {scalar(value)}{end}{text[at:]}"
 
@@ -187,13 +199,13 @@ def _verify(before: str, after: str, path: Path, version: int, key: str, value: 
         if version == 3 and not tree.get("agent"):
             tree.pop("agent", None)
     root = parse(after, path)
-    holder = _members(root).get("agent") if version == 3 and isinstance(root, MappingNode) else root
-    written = _members(holder).get(name) if isinstance(holder, MappingNode) else None
+    holder = members(root).get("agent") if version == 3 and isinstance(root, MappingNode) else root
+    written = members(holder).get(name) if isinstance(holder, MappingNode) else None
     if old != new or not isinstance(written, ScalarNode) or written.value != value:
         raise harm
 
 
-def _members(node: Node | None) -> dict[str, Node]:
+def members(node: Node | None) -> dict[str, Node]:
     if not isinstance(node, MappingNode):
         return {}
     return {key.value: value for key, value in node.value if isinstance(key, ScalarNode)}
@@ -203,14 +215,14 @@ def _key(node: MappingNode, name: str) -> Node:
     return next(key for key, _ in node.value if isinstance(key, ScalarNode) and key.value == name)
 
 
-def _indent(root: MappingNode) -> str:
+def indent_of(root: MappingNode) -> str:
     for _, value in root.value:
         if isinstance(value, MappingNode) and value.value and not value.flow_style:
             return " " * (position(value.value[0][0])[1] - 1)
     return ""
 
 
-def _line_end(text: str, at: int) -> int:
+def line_end(text: str, at: int) -> int:
     end = text.find("\n", at)
     return len(text) if end < 0 else end + 1
 
@@ -222,43 +234,3 @@ def scalar(value: str, style: str | None = None) -> str:
     if not style and SAFE.fullmatch(value) and value.lower() not in WORDS:
         return value
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One writer at a time, by a lock file beside the file."""
-    lock = path.with_name(path.name + ".lock")
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    deadline = time.monotonic() + LOCK_WAIT
-    while True:
-        try:
-            os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            break
-        except FileExistsError:
-            if time.monotonic() > deadline:
-                raise ConfigError(f"{path} is being changed by another command; if not, remove {lock}.") from None
-            time.sleep(0.05)
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all; mode and owner stay."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            status = path.stat()
-            temporary.chmod(status.st_mode & 0o7777)
-            with contextlib.suppress(OSError, AttributeError):
-                os.chown(temporary, status.st_uid, status.st_gid)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

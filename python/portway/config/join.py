@@ -39,6 +39,5 @@ def decode(text: str) -> Join:
 
 def write(path: Path, joined: Join) -> None:
     """Writes address, trust and token into a configuration file."""
-    edit.set_value(path, "connect_url", joined.address)
-    edit.set_value(path, "connect_cas", f"pin:sha256:{joined.fingerprint}")
-    edit.set_value(path, "authtoken", joined.token)
+    settings = {"connect_url": joined.address, "connect_cas": f"pin:sha256:{joined.fingerprint}"}
+    edit.set_values(path, {**settings, "authtoken": joined.token})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,21 +43,37 @@ ON_PROTOCOLS = {
 
 def load(paths: Iterable[Path]) -> Config:
     """Reads and merges files. Raises `ConfigError` with every problem of all of them."""
+    return load_texts((path, read_text(path)) for path in paths)
+
+
+def load_texts(files: Iterable[tuple[Path, str]]) -> Config:
+    """Merges files whose text is known. Raises `ConfigError` with every problem of all of them."""
     config = Config()
     problems: list[Problem] = []
-    for path in paths:
-        root = parse(read_text(path), path)
+    for path, text in files:
+        root = parse(text, path)
         reader = Reader(path)
         _File(reader, config).read(root)
         problems += reader.problems
         config.read.append(path)
-    twice = {entry.name for entry in config.endpoints} & set(config.tunnels)
-    for name in sorted(twice):
-        entry = config.tunnels[name]
-        problems.append(Problem(f"{name!r} is the name of an endpoint and of a tunnel", entry.file, entry.line))
+    problems += _doubles(config)
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _doubles(config: Config) -> Iterator[Problem]:
+    """A name is given once, whatever it is the name of."""
+    first: dict[str, Entry] = {}
+    for entry in config.entries:
+        other = first.setdefault(entry.name, entry)
+        if other is entry:
+            continue
+        kinds = {other in config.endpoints, entry in config.endpoints}
+        what = "an endpoint and of a tunnel" if len(kinds) == 2 else "two tunnels"
+        where = f"line {other.line}" + (f" of {other.file}" if other.file != entry.file else "")
+        message = f"{entry.name!r} is the name of {what} (first on {where})"
+        yield Problem(message, entry.file, entry.line, entry.column, entry.name)
 
 
 class _File:
@@ -147,9 +163,13 @@ class _File:
             seen[entry.name] = entry.line
             places = [place for place, other in enumerate(self.config.endpoints) if other.name == entry.name]
             if places:
+                self.note_replaced("endpoint", self.config.endpoints[places[0]], entry)
                 self.config.endpoints[places[0]] = entry
             else:
                 self.config.endpoints.append(entry)
+
+    def note_replaced(self, what: str, earlier: Entry, later: Entry) -> None:
+        self.config.replaced.append(f"the {what} {later.name} of {later.file} replaces that of {earlier.file}")
 
     def endpoint(self, node: Node, path: str) -> Entry | None:
         reader = self.reader
@@ -161,7 +181,6 @@ class _File:
             for old, new in V3_PLACES.items()
         }
         hints["binding"] = "is a list: bindings: [X]"
-        before = len(reader.problems)
         read = reader.map(node, ENDPOINT, path, hints)
         named = {key.value for key, _ in node.value if isinstance(key, ScalarNode)}
         if "name" not in read and "name" not in named:
@@ -179,13 +198,18 @@ class _File:
             self.config.notices.append(f"{shown}: upstream.protocol: https is no protocol here, http1 is taken")
         options = _options_of_endpoint(read, urls[0] if urls else "")
         self.check(node, options, shown, V3_KEYS)
+        own_tls = read.get("agent_tls_termination", {})
+        pair = ("server_certificate", "server_private_key")
+        for one, other in (pair, pair[::-1]):
+            if one in own_tls and other not in own_tls:
+                reader.problem(
+                    at(node, "agent_tls_termination", one), f"{shown}: agent_tls_termination.{one} needs {other}"
+                )
         if "agent_tls" in options and options["proto"] != "tls":
             place = at(node, "agent_tls_termination")
             reader.problem(place, f"{shown}: agent_tls_termination is for tls:// URLs only")
-        if "name" not in read or len(reader.problems) > before:
-            # A later entry of this name is still told to be a double.
-            return Entry(read["name"], options, reader.file, position(node)[0], 3) if "name" in read else None
-        return Entry(read["name"], options, reader.file, position(node)[0], 3)
+        # One that has problems too is there, for a later entry of its name is told to be a double.
+        return Entry(read["name"], options, reader.file, *position(node), 3) if "name" in read else None
 
     # --- version 2
 
@@ -233,7 +257,7 @@ class _File:
             self.tunnel(key, value, options, path, version)
 
     def tunnel(self, key: Node, value: Node, options: dict[str, Any], path: str, version: int) -> None:
-        reader, name, line = self.reader, key.value, position(key)[0]
+        reader, name = self.reader, key.value
         if "addr" not in options:
             reader.problem(key, f"missing {path}.addr")
         if "labels" not in options:
@@ -250,8 +274,10 @@ class _File:
         for pair in (("domain", "subdomain"), ("domain", "hostname"), ("hostname", "subdomain"), ("url", "domain")):
             if pair[0] in options and pair[1] in options:
                 reader.problem(at(value, pair[1]), f"{path}: {pair[0]} and {pair[1]} exclude each other")
-        entry_name = options.pop("name", name)
-        self.config.tunnels[name] = Entry(entry_name, options, reader.file, line, version)
+        entry = Entry(options.pop("name", name), options, reader.file, *position(key), version)
+        if name in self.config.tunnels:
+            self.note_replaced("tunnel", self.config.tunnels[name], entry)
+        self.config.tunnels[name] = entry
 
     def check(self, node: Node, options: dict[str, Any], path: str, keys: dict[str, tuple[str, ...]]) -> None:
         """Addresses and combinations that can be told wrong without the edge. `keys`: where an option stands."""

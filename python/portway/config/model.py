@@ -16,6 +16,7 @@ class Entry:
     """`proto`, `url`, `addr`, …; values are checked in form, not in meaning."""
     file: Path | None = None
     line: int = 0
+    column: int = 0
     version: int = 2
 
     @property
@@ -35,6 +36,8 @@ class Config:
     read: list[Path] = field(default_factory=list)
     versions: list[int] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    """Entries of earlier files that a later one took the place of."""
 
     @property
     def entries(self) -> list[Entry]:

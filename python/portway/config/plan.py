@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from portway.config import endpoint_url, options, upstream
+from portway.config import endpoint_url, options, upstream, values
 from portway.config.errors import ConfigError, Problem
 from portway.config.model import Config, Entry
 from portway.config.reader import nearest
-
-POLICY_TIMEOUT = 10  # seconds
-LARGEST_POLICY = 1 << 20
+from portway.config.sources import Names, Sources
 
 
 def tunnel_entry(name: str, definition: Mapping[str, Any]) -> Entry:
@@ -56,7 +52,7 @@ def endpoints(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 def _plans_or_problem(entry: Entry) -> list[dict[str, Any]] | Problem:
     try:
-        return _plans(entry)
+        return _plans(entry, Sources(entry.folder))
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     except ValueError as error:
@@ -65,7 +61,12 @@ def _plans_or_problem(entry: Entry) -> list[dict[str, Any]] | Problem:
     return Problem(f"{shown}{reason}", entry.file, entry.line, 1 if entry.line else 0)
 
 
-def _plans(entry: Entry) -> list[dict[str, Any]]:
+def meaning(entry: Entry) -> list[dict[str, Any]]:
+    """What an entry becomes, with the names of files in the place of what is in them. Raises `ValueError`."""
+    return _plans(entry, Names(entry.folder))
+
+
+def _plans(entry: Entry, sources: Sources) -> list[dict[str, Any]]:
     given = entry.options
     if "labels" in given and "proto" not in given:
         raise ValueError("endpoints by labels are no longer supported: give it a url instead")
@@ -76,22 +77,18 @@ def _plans(entry: Entry) -> list[dict[str, Any]]:
     if unknown := [scheme for scheme in schemes if scheme not in ("http", "https")]:
         raise ValueError(f"the scheme {unknown[0]!r} is not http or https")
     if proto == "http" and set(schemes) == {"http", "https"}:
-        secure = _plan(entry, "https", entry.name)
-        plain = _plan(entry, "http", f"{entry.name} (http)")
+        secure = _plan(entry, sources, "https", entry.name)
+        plain = _plan(entry, sources, "http", f"{entry.name} (http)")
         return [secure, plain]
     if proto == "http":
         proto = schemes[0] if schemes else "https"
-    return [_plan(entry, proto, entry.name)]
+    return [_plan(entry, sources, proto, entry.name)]
 
 
-def _plan(entry: Entry, proto: str, name: str) -> dict[str, Any]:
+def _plan(entry: Entry, sources: Sources, proto: str, name: str) -> dict[str, Any]:
     given = entry.options
-    proto, url, opts = _url(given, proto)
+    proto, url, opts = url_request(given, proto)
     target = upstream.normalise(str(given.get("addr", "")), proto)
-
-    def read(path: str) -> str:
-        return _read(path, entry.folder)
-
     verify_cas = given.get("upstream_tls_verify_cas")
     plan: dict[str, Any] = {
         "name": name,
@@ -104,14 +101,14 @@ def _plan(entry: Entry, proto: str, name: str) -> dict[str, Any]:
         "bindings": [binding for binding in given.get("bindings", []) if binding],
         "pooling_enabled": bool(given.get("pooling_enabled", False)),
         "inspect": bool(given.get("inspect", True)),
-        "traffic_policy": _policy(given, entry.folder),
+        "traffic_policy": _policy(given, sources),
         "upstream_protocol": given.get("upstream_protocol") or given.get("app_protocol") or "",
         "proxy_protocol": _proxy_protocol(given),
         "tls_verify": bool(given.get("upstream_tls_verify", False)),
-        "tls_verify_cas": read(verify_cas) if verify_cas else None,
+        "tls_verify_cas": sources.file(verify_cas) if verify_cas else None,
         "listing": bool(given.get("file_listing", False)),
-        "agent_tls": _agent_tls(given, read) if proto == "tls" else None,
-        "opts": {**opts, **options.wire({**given, "proto": proto}, target.url, read)},
+        "agent_tls": _agent_tls(given, sources.file) if proto == "tls" else None,
+        "opts": {**opts, **options.wire({**given, "proto": proto}, target.url, sources.file)},
     }
     if plan["upstream_protocol"] not in ("", "http1", "http2"):
         raise ValueError(f"the upstream protocol {plan['upstream_protocol']!r} must be http1 or http2")
@@ -120,7 +117,7 @@ def _plan(entry: Entry, proto: str, name: str) -> dict[str, Any]:
     return plan
 
 
-def _url(given: Mapping[str, Any], proto: str) -> tuple[str, str, dict[str, Any]]:
+def url_request(given: Mapping[str, Any], proto: str) -> tuple[str, str, dict[str, Any]]:
     """Protocol, URL request and wire options of however the name was given."""
     url = given.get("url") or ""
     if url:
@@ -137,7 +134,7 @@ def _url(given: Mapping[str, Any], proto: str) -> tuple[str, str, dict[str, Any]
             raise ValueError(f"remote_addr: {address!r} is no host:port")
         return proto, endpoint_url.parse(f"tcp://{address}").text, {}
     if label := given.get("subdomain"):
-        return proto, "", {"Subdomain": label}
+        return proto, "", {"Subdomain": values.subdomain(label)}
     return proto, f"{proto}://", {}
 
 
@@ -177,30 +174,12 @@ def _pem(text: str, read: options.Read) -> str:
     return text if "-----BEGIN" in text else read(text)
 
 
-def _policy(given: Mapping[str, Any], folder: Path) -> str:
+def _policy(given: Mapping[str, Any], sources: Sources) -> str:
     inline = given.get("traffic_policy", given.get("policy"))
     if inline is not None:
         return json.dumps(inline, ensure_ascii=False)
     if path := given.get("traffic_policy_file") or given.get("policy_file"):
-        return _read(path, folder)
+        return sources.file(path)
     if url := given.get("traffic_policy_url"):
-        if not url.startswith(("https://", "http://")):
-            raise ValueError(f"traffic_policy_url: {url!r} is no http or https URL")
-        try:
-            with urllib.request.urlopen(url, timeout=POLICY_TIMEOUT) as response:  # noqa: S310 - checked above
-                text: bytes = response.read(LARGEST_POLICY)
-        except OSError as error:
-            raise ValueError(f"traffic_policy_url: cannot fetch {url}: {getattr(error, 'reason', error)}") from None
-        return text.decode(errors="replace")
+        return sources.policy(url)
     return ""
-
-
-def _read(path: str, folder: Path) -> str:
-    """A file by the working directory, else by the directory of the configuration."""
-    wanted = Path(path).expanduser()
-    if not wanted.is_absolute() and not wanted.exists() and (folder / wanted).exists():
-        wanted = folder / wanted
-    try:
-        return wanted.read_text()
-    except UnicodeDecodeError:
-        raise ValueError(f"{wanted}: this is no text file") from None

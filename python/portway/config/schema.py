@@ -65,6 +65,10 @@ V2_AGENT: dict[str, Key] = {
     "region": TEXT,
 }
 
+# Names that only version 1 has, and what took their place; nothing: they have no meaning any more.
+V1_AGENT = {"http_proxy": "proxy_url", "socks5_proxy": "proxy_url", "update": "update_check", "compress_conn": ""}
+V1_TUNNEL = frozenset(("auth", "bind_tls"))
+
 TUNNEL: dict[str, Key] = {
     "addr": TEXT,
     "proto": TEXT,
@@ -90,7 +94,7 @@ TUNNEL: dict[str, Key] = {
     "schemes": Key(values.one_of("http", "https"), "list"),
     "domain": TEXT,
     "hostname": TEXT,
-    "subdomain": TEXT,
+    "subdomain": Key(values.subdomain),
     "remote_addr": TEXT,
     "terminate_at": Key(values.one_of("edge", "agent", "upstream")),
     "crt": TEXT,

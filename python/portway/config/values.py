@@ -178,6 +178,13 @@ class OneOf:
         return value
 
 
+def subdomain(value: str) -> str:
+    """What stands before the base domain of an edge."""
+    if not re.fullmatch(r"[A-Za-z0-9.-]+", value):
+        raise ValueError(f"{value!r}: a subdomain has letters, digits, - and . only")
+    return value
+
+
 def name(value: str) -> str:
     """Of an endpoint."""
     if not value or not value.isprintable():

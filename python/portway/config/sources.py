@@ -1,0 +1,47 @@
+"""Texts that an endpoint names instead of having them: files, and policies behind URLs."""
+
+from __future__ import annotations
+
+import urllib.request
+from pathlib import Path
+
+POLICY_TIMEOUT = 10  # seconds
+LARGEST_POLICY = 1 << 20
+
+
+class Sources:
+    """Files are looked for in the working directory, else in `folder`, that of the configuration."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def file(self, path: str) -> str:
+        """Raises `OSError`, or `ValueError` for what is no text."""
+        wanted = Path(path).expanduser()
+        if not wanted.is_absolute() and not wanted.exists() and (self.folder / wanted).exists():
+            wanted = self.folder / wanted
+        try:
+            return wanted.read_text()
+        except UnicodeDecodeError:
+            raise ValueError(f"{wanted}: this is no text file") from None
+
+    def policy(self, url: str) -> str:
+        """Raises `ValueError` for what cannot be fetched."""
+        if not url.startswith(("https://", "http://")):
+            raise ValueError(f"traffic_policy_url: {url!r} is no http or https URL")
+        try:
+            with urllib.request.urlopen(url, timeout=POLICY_TIMEOUT) as response:  # noqa: S310 - checked above
+                text: bytes = response.read(LARGEST_POLICY)
+        except OSError as error:
+            raise ValueError(f"traffic_policy_url: cannot fetch {url}: {getattr(error, 'reason', error)}") from None
+        return text.decode(errors="replace")
+
+
+class Names(Sources):
+    """The names instead of the texts: for comparing what two configurations mean."""
+
+    def file(self, path: str) -> str:
+        return f"the file {path}"
+
+    def policy(self, url: str) -> str:
+        return f"the policy of {url}"
