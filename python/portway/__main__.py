@@ -17,10 +17,14 @@ def main() -> int:
         print(version_line())
         return 0
     if not sys.argv[1:]:
-        from portway.cli.commands import usage
+        from portway.cli.help import of_group
 
-        print(usage(program()))
+        print(of_group(program(), ""))
         return 0
+    if sys.argv[1] == "__complete":
+        from portway.cli.candidates import answer
+
+        return answer(sys.argv[3:])  # behind `--`
     from portway.cli.app import main as run
 
     return run(program(), sys.argv[1:])

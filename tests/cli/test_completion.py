@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from cli.command import run
-from portway.cli.completion import SHELLS, candidates
+from portway.cli.candidates import SHELLS, VALUES, candidates
+from portway.cli.completion import CODE
+from portway.cli.tree import COMMANDS, COMMON
 
 CONFIG = """\
 version: 3
@@ -55,6 +57,9 @@ def words(*typed: str) -> list[str]:
         (["http", "80", "--log=st"], ["--log=stdout", "--log=stderr"]),
         (["http", "80", "--log-format", "=", "j"], ["--log-format=json"]),
         (["completion", "p"], ["powershell"]),
+        (["config", "upgrade", ""], ["2", "3"]),
+        (["config", "upgrade", "--dry-run", "--re"], ["--relocate"]),
+        (["edge", "--metadata", ""], []),
         (["completion", "bash", ""], []),
         (["http", ""], []),
     ],
@@ -68,8 +73,25 @@ def test_names_of_endpoints_are_offered(installed: Path) -> None:
     file.write_text(CONFIG)
     assert words("start", "--config", str(file), "s") == ["shop", "ssh"]
     assert words("start", f"--config={file}", "shop", "s") == ["ssh"]
+    assert words("start", "--config", "", "s") == []
+    other = installed / "b.yml"
+    other.write_text("version: 2\nbogus: 1\ntunnels: {sftp: {}, 1: x}\n")
+    assert words("start", "--config", f"{file},{other}", "s") == ["shop", "ssh", "sftp"]
     file.write_text("version: 3\nendpoints: {")
     assert words("start", "--config", str(file), "s") == []
+
+
+def test_the_names_of_the_file_that_start_would_read_are_offered(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for program in ("portway", "ngrok"):
+        file = installed / "config" / program / f"{program}.yml"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"version: 3\nendpoints: [{{name: of-{program}}}]\n")
+        monkeypatch.setattr("sys.argv", [f"/usr/bin/{program}"])
+        assert words("start", "of") == [f"of-{program}"]
+    monkeypatch.setenv("PORTWAY_CONFIG", "/nowhere")
+    assert words("start", "of") == []
 
 
 def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,7 +105,24 @@ def test_the_shell_of_the_user_is_the_default(
 ) -> None:
     monkeypatch.setenv("SHELL", "/usr/bin/zsh")
     assert run(capsys, "completion")[1] == run(capsys, "completion", "zsh")[1]
-    assert len({run(capsys, "completion", shell)[1] for shell in SHELLS}) == len(SHELLS)
+    assert len({run(capsys, "completion", shell)[1] for shell in SHELLS}) == len(SHELLS) == len(CODE)
+
+
+def test_values_are_offered_for_flags_that_there_are() -> None:
+    known = {name for _, _, _, _, flags in COMMANDS.values() for names, *_ in (*flags, *COMMON) for name in names}
+    assert set(VALUES) - known <= {"--channel"}, "of `portway update`, which is to come"
+
+
+def test_an_answer_needs_neither_the_framework_nor_the_schema(installed: Path) -> None:
+    (installed / "c.yml").write_text(CONFIG)
+    code = "import sys; from portway.__main__ import main; main(); print(sorted(sys.modules), file=sys.stderr)"
+    for typed in (["start", "--config", str(installed / "c.yml"), "s"], ["http", "--"], ["config", ""]):
+        argv = [sys.executable, "-c", code, "__complete", "--", *typed]
+        told = subprocess.run(argv, capture_output=True, text=True, check=True)
+        assert told.stdout.splitlines()[0].split("\t")[0] in ("shop", "--url", "check")
+        for heavy in ("typer", "dataclasses", "inspect", "json", "portway.config.schema", "portway.cli.app"):
+            assert f"'{heavy}'" not in told.stderr, typed
+        assert ("'yaml'" in told.stderr) == (typed[0] == "start")
 
 
 BASH = """

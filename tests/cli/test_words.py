@@ -61,7 +61,7 @@ def test_what_needs_no_framework_imports_none(argv: list[str]) -> None:
 def test_no_arguments_give_a_short_usage() -> None:
     told = portway()
     assert (told.returncode, told.stderr) == (0, "")
-    assert told.stdout.startswith("Usage: portway COMMAND")
+    assert "\nUsage:\n  portway COMMAND [ARGS] [FLAGS]\n" in told.stdout
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_no_arguments_give_a_short_usage() -> None:
 def test_help_is_about_the_command_named(argv: list[str], about: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, *argv)
     assert (code, err) == (0, "")
-    assert out.startswith(f"Usage: {about}")
+    assert f"\nUsage:\n  {about}" in out
 
 
 def test_deprecated_flags_and_hidden_commands_are_not_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,8 +89,9 @@ def test_deprecated_flags_and_hidden_commands_are_not_listed(capsys: pytest.Capt
     for hidden in ("--subdomain", "--basic-auth", "--region", "--session-metadata"):
         assert hidden not in out
     _, out, _ = run(capsys, "--help")
-    assert not {"authtoken", "__complete", "edge"} - set(commands.COMMANDS)
-    assert not re.search(r"^  (authtoken|__complete)\b", out, re.MULTILINE)
+    assert "authtoken" in commands.COMMANDS
+    assert re.search(r"^  edge\b", out, re.MULTILINE)
+    assert not re.search(r"^  authtoken\b", out, re.MULTILINE)
 
 
 # === finding the command

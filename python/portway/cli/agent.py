@@ -208,9 +208,3 @@ def cas(text: str) -> dict[str, str]:
     if not path.is_file():
         raise CommandError(f"connect_cas: there is no file {path}.")
     return {"kind": "file", "value": str(path)}
-
-
-def configured_names(paths: Sequence[str]) -> list[str]:
-    """Names that `start` takes, for completion."""
-    found = files.search(list(paths), os.environ)
-    return [entry.name for entry in load(found.read).entries]

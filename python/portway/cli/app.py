@@ -6,7 +6,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from portway.cli.commands import COMMANDS, HELP_FLAGS, below, find, usage
+from portway.cli import help as pages
+from portway.cli.commands import COMMANDS, HELP_FLAGS, below, find, is_group
 from portway.cli.report import CommandError, failed, nearest
 
 if TYPE_CHECKING:
@@ -60,8 +61,11 @@ def evaluate(program: str, argv: list[str]) -> Launch | int:
     command, ahead, rest = find(argv)
     if command == "help":
         command, ahead, rest = find(["--help", *(word for word in rest if word not in HELP_FLAGS)])
-    if command in ("", "config"):
+    if is_group(command):
         return _group(program, command, rest)
+    if pages.asked(command, [*ahead, *rest]):
+        print(pages.of_command(program, command))
+        return 0
 
     from typer.main import get_command
 
@@ -80,7 +84,7 @@ def _group(program: str, group: str, rest: list[str]) -> int:
     """A command line that names no command: `rest` is what stands in the place of one."""
     name = f"{program} {group}".rstrip()
     if not rest:
-        print(usage(program, group))
+        print(pages.of_group(program, group))
     elif rest[0] in ("-v", "--version") and not group:
         from portway.__main__ import version_line
 

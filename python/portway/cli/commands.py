@@ -24,7 +24,6 @@ COMMANDS = {
     "config add-server-addr": ("config", ""),
     "authtoken": ("config", ""),
     "completion": ("completion", "Print completion code for bash, zsh, fish or PowerShell"),
-    "__complete": ("completion", ""),
     "version": ("version", "Print the version"),
     "help": ("", "Help for any command"),
 }
@@ -85,39 +84,6 @@ def below(group: str) -> dict[str, str]:
     return found
 
 
-def usage(program: str, group: str = "") -> str:
-    """What the program or a group of commands says about itself."""
-    rows = below(group)
-    width = max(map(len, rows)) + 2
-    head = f"{program} {group}".rstrip()
-    lines = [f"Usage: {head} COMMAND [ARGS] [FLAGS]", ""]
-    if not group:
-        lines += [
-            "Public URLs for services behind NAT, on an edge of your own.",
-            "",
-            "Examples:",
-            f"  {program} http 8080                        a URL for the service on port 8080",
-            f"  {program} http 8080 --url shop.example.com with a name",
-            f"  {program} tcp 22                           a public TCP port",
-            f"  {program} start --all                      everything in the configuration file",
-            f"  {program} edge --domain example.com        the edge that agents connect to",
-            "",
-        ]
-    lines += ["Commands:", *(f"  {name:<{width}}{summary}" for name, summary in rows.items())]
-    if not group:
-        lines += [
-            "",
-            "Flags of every command:",
-            "  --config FILE       configuration file; several are merged, later ones win",
-            "  --log TARGET        stdout, stderr, false or a file",
-            "  --log-format NAME   term, logfmt or json",
-            "  --log-level NAME    debug, info, warn, error or crit",
-            "  --authtoken TOKEN   credential towards the edge",
-            "  --metadata TEXT     stored by the edge with this session",
-            "  --connect-url ADDR  host:port of the edge",
-            "  --connect-cas CAS   trusted, host, pin:sha256:HEX or a PEM file",
-            "  -h, --help          help of the command",
-            "  -v, --version       the version",
-        ]
-    lines += ["", f"`{head} COMMAND --help` tells more about a command."]
-    return "\n".join(lines)
+def is_group(command: str) -> bool:
+    """Whether there is nothing to run, only commands below; so it is with the whole program."""
+    return not COMMANDS.get(command, ("", ""))[0]

@@ -184,11 +184,33 @@ def _one_path(given: Given) -> Path:
     return _found(given).write
 
 
-check_command = partial(command, check)
-edit_command = partial(command, edit)
-join_command = partial(command, join)
-add_authtoken_command = partial(command, add_authtoken)
+CHECK = """\
+  portway config check                        the file that is used
+  portway config check --config a.yml,b.yml   several, which must fit together
+  portway config check --log-format json      for programs: a record for each problem
+"""
+EDIT = """\
+  portway config edit
+  EDITOR="code --wait" portway config edit    in another editor
+"""
+JOIN = """\
+  portway config join pw1_eyJhIjoi...         as the edge printed it
+"""
+AUTHTOKEN = """\
+  portway config add-authtoken TOKEN
+"""
+API_KEY = """\
+  portway config add-api-key KEY
+"""
+CONNECT_URL = """\
+  portway config add-connect-url connect.example.com:4443
+"""
+
+check_command = partial(command, check, (), CHECK)
+edit_command = partial(command, edit, (), EDIT)
+join_command = partial(command, join, (), JOIN)
+add_authtoken_command = partial(command, add_authtoken, (), AUTHTOKEN)
 authtoken_command = add_authtoken_command
-add_api_key_command = partial(command, add_api_key)
-add_connect_url_command = partial(command, add_connect_url)
+add_api_key_command = partial(command, add_api_key, (), API_KEY)
+add_connect_url_command = partial(command, add_connect_url, (), CONNECT_URL)
 add_server_addr_command = add_connect_url_command

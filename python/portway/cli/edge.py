@@ -52,8 +52,7 @@ FLAGS = (
 def edge(given: Given) -> Launch:
     """Run an edge: what agents connect to and visitors reach.
 
-    Without flags it serves this machine only. For the world: `portway edge --domain example.com --agent-addr :4443
-    --http-addr :80 --https-addr :443`, and `portway edge check` with the same flags to test it.
+    Without flags it serves this machine only. `portway edge check` with the same flags tests what the world needs.
     """
     config, log, records = settings(given)
     return Launch(
@@ -69,7 +68,13 @@ def edge(given: Given) -> Launch:
     )
 
 
-edge_command = partial(command, edge, FLAGS)
+EXAMPLES = """\
+  portway edge                                      for this machine only
+  portway edge --domain example.com --agent-addr :4443 --http-addr :80 --https-addr :443
+  portway edge --config /etc/portway/edge.yml
+"""
+
+edge_command = partial(command, edge, FLAGS, EXAMPLES)
 
 
 def reload_by(argv: list[str]) -> dict[str, Any]:

@@ -64,7 +64,12 @@ def check(
     return worst
 
 
-check_command = partial(command, check, FLAGS)
+EXAMPLES = """\
+  portway edge check --domain example.com --https-addr :443    with the flags of the edge
+  portway edge check --config /etc/portway/edge.yml
+"""
+
+check_command = partial(command, check, FLAGS, EXAMPLES)
 
 
 def sections(config: dict[str, Any], time_server: str) -> Iterator[tuple[str, Iterator[Finding]]]:

@@ -60,8 +60,16 @@ def plan(given: Given) -> None:
         print(json.dumps(launch.plan))
 
 
+EXAMPLES = """\
+  portway edge reload
+  portway edge reload --config /etc/portway/edge.yml
+"""
+
 # All of the edge's, so that its own command line can be repeated; listed are those that matter.
 reload_command = partial(
-    command, reload, [flag if flag.name in ("config", "data-dir") else flag._replace(help="") for flag in FLAGS]
+    command,
+    reload,
+    [flag if flag.name in ("config", "data-dir") else flag._replace(help="") for flag in FLAGS],
+    EXAMPLES,
 )
 plan_command = partial(command, plan)

@@ -107,7 +107,7 @@ class Command(TyperCommand):
 def command(run: Callable[..., Any], flags: Sequence[Flag] = (), examples: str = "") -> typer.Typer:
     """A typer command of `run`: its own annotated parameters, the flags of the table, and those of every command.
 
-    `run` gets the latter two as its first argument, a `Given`. `examples` are lines below the help.
+    `run` gets the latter two as its first argument, a `Given`. `examples` are the first lines of its help.
     """
     table = [*flags, *(flag for flag in GLOBALS if flag.name not in {other.name for other in flags})]
     hints = get_type_hints(run, include_extras=True)
@@ -131,7 +131,7 @@ def command(run: Callable[..., Any], flags: Sequence[Flag] = (), examples: str =
         cls=Command,
         options_metavar="[FLAGS]",
         context_settings=settings,
-        epilog=f"\b\nExamples:\n{examples}" if examples else None,  # \b: lines stay lines
+        epilog=examples or None,
     )(call)
     return app
 
@@ -141,7 +141,7 @@ def _parameter(flag: Flag) -> inspect.Parameter:
     names = f"--{flag.name}/--no-{flag.name}" if flag.kind == "flag" else f"--{flag.name}"
     option = typer.Option(
         names,
-        help=flag.help,
+        help=flag.help or flag.instead,
         metavar=flag.metavar or None,
         hidden=bool(flag.instead) or not flag.help,
         show_default=False,

@@ -30,4 +30,10 @@ def start(
     return Launch("agent", settings.plan_of_names(names or [], everything=start_all, nothing=start_none))
 
 
-start_command = partial(command, start, FLAGS)
+EXAMPLES = """\
+  portway start shop blog    two endpoints of the file
+  portway start --all        all of them
+  portway start --none       a session; programs add endpoints later
+"""
+
+start_command = partial(command, start, FLAGS, EXAMPLES)
