@@ -11,11 +11,16 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "python"))
+sys.path[:0] = [str(ROOT / "python"), str(ROOT / "tools")]
+
+import manual  # noqa: E402
+import reference  # noqa: E402
 
 from portway.cli import describe  # noqa: E402
 from portway.cli.commands import COMMANDS, is_group  # noqa: E402
 
+MANUALS = ROOT / "docs" / "man" / "data" / "share" / "man" / "man1"
+REFERENCE = ROOT / "docs" / "reference" / "cli.md"
 TREE = ROOT / "python" / "portway" / "cli" / "tree.py"
 
 TREE_HEAD = '''"""The commands as data. Made by tools/commands.py, from the commands themselves."""
@@ -47,10 +52,14 @@ def rows(items: tuple[object, ...], indent: int) -> str:
 
 def files() -> dict[Path, str]:
     """Everything that is made, by path."""
-    return {TREE: tree()}
+    pages = {MANUALS / name: text for name, text in manual.pages().items()}
+    return {TREE: tree(), REFERENCE: reference.page(), **pages}
 
 
 if __name__ == "__main__":
-    for path, text in files().items():
+    made = files()
+    for path in {*MANUALS.glob("*.1")} - set(made):
+        path.unlink()
+    for path, text in made.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
