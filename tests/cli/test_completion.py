@@ -46,7 +46,7 @@ def words(*typed: str) -> list[str]:
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        (["c"], ["config", "completion"]),
+        (["co"], ["config", "completion"]),
         (["config", "ch"], ["check"]),
         (["--config", "f.yml", "config", "j"], ["join"]),
         (["edge", "re"], ["reload"]),

@@ -24,6 +24,7 @@ COMMANDS = {
     "config add-server-addr": ("config", ""),
     "authtoken": ("config", ""),
     "completion": ("completion", "Print completion code for bash, zsh, fish or PowerShell"),
+    "credits": ("credits", "Authors and licences of the software in it"),
     "version": ("version", "Print the version"),
     "help": ("", "Help for any command"),
 }

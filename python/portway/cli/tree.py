@@ -375,6 +375,15 @@ COMMANDS: dict[str, Spec] = {
         ),
         (),
     ),
+    'credits': (
+        'Print the authors and licences of the software that portway is built from.',
+        '',
+        '  portway credits          every package, with its licence\n  portway credits rustls   one of them: authors, and the licence in full',
+        (
+            ('[PACKAGE]', 'One package, with its licence', False),
+        ),
+        (),
+    ),
     'version': (
         'Print the version.',
         '',
