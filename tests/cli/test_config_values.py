@@ -238,9 +238,7 @@ def test_labels_are_told_to_be_gone_when_started(capsys: pytest.CaptureFixture[s
     assert "endpoints by labels are no longer supported: give it a url instead" in err
 
 
-@pytest.mark.parametrize(
-    "line", ["connect_interface: eth0", "crl_url: http://crl.test", "proxy_url: http://proxy:3128"]
-)
+@pytest.mark.parametrize("line", ["crl_url: http://crl.test"])
 def test_a_way_to_the_edge_that_cannot_be_gone_is_not_gone_around(
     line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,14 +246,6 @@ def test_a_way_to_the_edge_that_cannot_be_gone_is_not_gone_around(
     code, _, err = run(capsys, "http", "80", "--config", str(file))
     assert code == 1
     assert f"This version cannot do what agent.{line.split(':', maxsplit=1)[0]} asks for" in err
-
-
-def test_a_proxy_of_the_environment_that_is_not_used_is_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", "http://me:s3cr3t@proxy:3128")
-    records = plan("http", "80", "--connect-url", "e.test")["records"]
-    told = [record["msg"] for record in records if record["lvl"] == "warn"]
-    assert told == ["https_proxy is not used yet: the edge is dialled directly"]
-    assert not [record for record in plan("http", "80")["records"] if record["lvl"] == "warn"]
 
 
 # === YAML

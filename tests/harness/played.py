@@ -100,16 +100,21 @@ def with_length(text: bytes, length: int | None = None) -> bytes:
 class PlayedEdge:
     """Where the agent connects; each connection is one `Played`."""
 
-    def __init__(self, authority: Authority) -> None:
-        self.context = authority.pair("127.0.0.1").serving()
-        self.listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, authority: Authority, *names: str, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.context = authority.pair("127.0.0.1", *names).serving()
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.listener = socket.create_server((host, port), family=family, dualstack_ipv6=host == "::")
         self.listener.settimeout(PATIENCE)
         self.env = {
-            "PORTWAY_CONNECT_URL": "{}:{}".format(*self.listener.getsockname()),
+            "PORTWAY_CONNECT_URL": f"127.0.0.1:{self.port}",
             "PORTWAY_CONNECT_CAS": str(authority.pem),
             "PORTWAY_AUTHTOKEN": "played-token",
         }
         self.sessions: list[Played] = []
+
+    @property
+    def port(self) -> int:
+        return int(self.listener.getsockname()[1])
 
     def next(self, **how: Any) -> Played:
         """The agent's next connection."""

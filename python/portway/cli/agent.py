@@ -12,15 +12,14 @@ from typing import Any
 from portway.cli.edge import log_of
 from portway.cli.options import Given
 from portway.cli.report import CommandError, notice
-from portway.config import environment, files, plan
+from portway.config import environment, files, plan, proxy, values
 from portway.config.load import load
 from portway.config.model import Config, Entry
 
 MILLISECOND = 1_000_000  # durations of files are in nanoseconds
 
-PROXIES = ("http_proxy", "http_proxy_env", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY")
 # To connect past them would be something else than what was asked for.
-NOT_YET = ("connect_interface", "crl_url", "proxy_url")
+NOT_YET = ("crl_url",)
 
 
 @dataclass
@@ -70,10 +69,6 @@ class Settings:
             self._record("debug", text)
         for text in self.config.notices:
             self._record("warn", text)
-        if self.config.agent.get("dns_resolver_ips"):
-            warnings = [*warnings, "dns_resolver_ips is not used yet: names are resolved by the system"]
-        if "connect_url" in self.config.agent and (proxy := next(filter(os.environ.get, PROXIES), None)):
-            self._record("warn", f"{proxy} is not used yet: the edge is dialled directly")
         for text in warnings:
             self._record("warn", text)
             notice(f"Warning: {text}")
@@ -173,7 +168,19 @@ class Settings:
         agent = self.config.agent
         if not self.has_edge:
             return None
-        return {"addrs": agent["connect_url"], "cas": cas(agent.get("connect_cas", "trusted"))}
+        if (interface := agent.get("connect_interface")) and not sys.platform.startswith("linux"):
+            raise CommandError(f"connect_interface: {interface} can be chosen on Linux only; leave it out here.")
+        return {
+            "addrs": agent["connect_url"],
+            "cas": cas(agent.get("connect_cas", "trusted")),
+            "proxy": proxy.chosen(agent, os.environ),
+            "interface": interface,
+            "dns": {
+                "servers": [values.dns_server(server) for server in agent.get("dns_resolver_ips", [])],
+                "fallback": agent.get("dns_fallback", True),
+                "kept": str(files.state_dir(os.environ) / "addresses.json"),
+            },
+        }
 
     def log(self) -> dict[str, str]:
         agent = self.config.agent

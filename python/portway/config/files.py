@@ -51,5 +51,14 @@ def default(name: str, env: Mapping[str, str]) -> Path:
     return Path(env.get("XDG_CONFIG_HOME") or home / ".config") / name / f"{name}.yml"
 
 
+def state_dir(env: Mapping[str, str]) -> Path:
+    """Where an agent keeps what it would rather not find out again."""
+    if state := env.get("STATE_DIRECTORY"):  # systemd's StateDirectory=
+        return Path(state.split(":")[0])
+    if sys.platform in ("darwin", "win32"):
+        return default("portway", env).parent
+    return Path(env.get("XDG_STATE_HOME") or _home(env) / ".local" / "state") / "portway"
+
+
 def _home(env: Mapping[str, str]) -> Path:
     return Path(env["HOME"]) if env.get("HOME") else Path.home()

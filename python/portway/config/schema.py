@@ -39,6 +39,7 @@ AGENT: dict[str, Key] = {
     "console_ui_color": Key(values.one_of("black", "transparent")),
     "crl_noverify": FLAG,
     "crl_url": TEXT,
+    "dns_fallback": FLAG,
     "dns_resolver_ips": Key(values.address, "list"),
     "heartbeat_interval": DURATION,
     "heartbeat_tolerance": DURATION,

@@ -7,6 +7,8 @@ import ipaddress
 import re
 from decimal import Decimal
 
+from portway.config.proxy import parse as parse_proxy
+
 UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
 SIZES = {"": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
@@ -157,9 +159,20 @@ def address(value: str) -> str:
 
 
 def proxy(value: str) -> str:
-    if not re.match(r"(https?|socks5h?)://[^\s/]+", value):
-        raise ValueError("expected a URL with http://, https:// or socks5:// in front")
+    parse_proxy(value)
     return value
+
+
+def dns_server(value: str) -> str:
+    """The `IP:port` of an IP address, or of what has a port already."""
+    address(value)
+    bare = value.strip("[]") if value.startswith("[") and value.endswith("]") else value
+    if bare.count(":") == 1 or bare.startswith("["):
+        host, _, port = bare.rpartition(":")
+        if not (port.isdecimal() and 0 < int(port) <= 65535):
+            raise ValueError(f"{value!r} has no port from 1 to 65535")
+        return f"{host}:{port}"
+    return f"[{bare}]:53" if ":" in bare else f"{bare}:53"
 
 
 def one_of(*allowed: str) -> OneOf:

@@ -1,6 +1,8 @@
 //! What an agent is told (ARCHITECTURE: the plan). Python has read and checked it; a key that is
 //! not known here is refused.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use portway_wire::{Opts, Secret};
@@ -63,14 +65,59 @@ pub struct Plan {
     pub endpoints: Vec<EndpointPlan>,
 }
 
-/// Where the edge is and how it is trusted.
-#[derive(Clone, Debug, Deserialize)]
+/// Where the edge is, the way there, and how it is trusted.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EdgeAddress {
     /// `host:port`, tried in order.
     pub addrs: Vec<String>,
     #[serde(default)]
     pub cas: Cas,
+    #[serde(default)]
+    pub proxy: Option<ProxyPlan>,
+    /// The network interface to leave by.
+    #[serde(default)]
+    pub interface: Option<String>,
+    #[serde(default)]
+    pub dns: Dns,
+}
+
+/// How the edge's name is resolved.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dns {
+    /// Instead of the system's.
+    pub servers: Vec<SocketAddr>,
+    /// Whether others are asked for public names where these do not answer.
+    pub fallback: bool,
+    /// The file that addresses are kept in.
+    pub kept: Option<PathBuf>,
+}
+
+/// A proxy, from the configuration or a variable.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyPlan {
+    pub kind: ProxyKind,
+    pub host: String,
+    pub port: u16,
+    #[serde(default)]
+    pub user: String,
+    #[serde(default)]
+    pub password: Secret,
+    /// The setting or variable that names it.
+    pub source: String,
+    /// Hosts that are reached without it, as `no_proxy` lists them.
+    #[serde(default)]
+    pub except: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyKind {
+    Http,
+    Https,
+    Socks5,
 }
 
 /// Whose certificates an edge may show.
@@ -181,6 +228,16 @@ pub struct AgentTls {
     pub client_cas: Option<String>,
 }
 
+impl Default for Dns {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            fallback: true,
+            kept: None,
+        }
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
         Self {
@@ -197,6 +254,18 @@ impl Default for Console {
             show: false,
             color: true,
             background: "black".into(),
+        }
+    }
+}
+
+// === impl ProxyKind ===
+
+impl ProxyKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Socks5 => "socks5",
         }
     }
 }

@@ -368,6 +368,7 @@ fn reaction(error: &SessionError, first: bool) -> Reaction {
         },
         SessionError::Trust(_) if first => Reaction::Fatal,
         SessionError::Dial(crate::dial::DialError::Address(_)) => Reaction::Fatal,
+        SessionError::Dial(error) if first && error.is_login() => Reaction::Fatal,
         _ => Reaction::Retry,
     }
 }

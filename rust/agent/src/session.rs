@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::board::Board;
-use crate::dial::{self, DialError};
+use crate::dial::{DialError, Dialer};
 use crate::endpoint::{Bound, Endpoint};
 use crate::forward::Forwarder;
 use crate::plan::{Cas, Plan};
@@ -69,6 +69,7 @@ pub(crate) struct Agent {
     turn: std::sync::atomic::AtomicUsize,
     managed: bool,
     room: Room,
+    dialer: Dialer,
 }
 
 /// What the edge gave us to be known by.
@@ -113,6 +114,7 @@ impl Agent {
     ) -> Self {
         // An edge inside this process has nobody who could manage it from afar.
         let managed = plan.remote_management && plan.embedded.is_none();
+        let dialer = Dialer::new(&edge, plan.connect_timeout);
         Self {
             plan,
             edge,
@@ -126,28 +128,43 @@ impl Agent {
             turn: std::sync::atomic::AtomicUsize::new(0),
             managed,
             room,
+            dialer,
         }
     }
 
     /// Connects, logs in and binds all endpoints. `first`: a refused bind fails everything.
     pub(crate) async fn connect(self: &Arc<Self>, first: bool) -> Result<Live, SessionError> {
-        let config = trust::edge(&self.edge.cas)?;
         let addresses = &self.edge.addrs;
         let turn = self.turn.load(Ordering::Relaxed) % addresses.len().max(1);
         let address = addresses
             .get(turn)
             .ok_or_else(|| DialError::Address(String::new()))?;
-        let dialled = dial::edge(address, config, self.plan.connect_timeout).await;
-        let tls = dialled.inspect_err(|_| {
-            self.turn.fetch_add(1, Ordering::Relaxed);
-        })?;
+        let connected = self.connect_to(address, first).await;
+        match &connected {
+            Ok(_) => self.dialer.worked(address).await,
+            // The next attempt is for the next address.
+            Err(_) => {
+                self.turn.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        connected
+    }
+
+    async fn connect_to(
+        self: &Arc<Self>,
+        address: &str,
+        first: bool,
+    ) -> Result<Live, SessionError> {
+        let config = trust::edge(&self.edge.cas)?;
+        let tls = self.dialer.edge(address, config).await?;
         let (mux, acceptor, driver) = portway_mux::session(tls, self.room.mux());
         let driver = tokio::spawn(driver);
         let ours = Arc::new(AtomicBool::new(false));
         tokio::spawn(self.clone().accept(acceptor, ours.clone()));
         let heartbeat_failed = Arc::new(AtomicBool::new(false));
         tokio::spawn(self.clone().beat(mux.clone(), heartbeat_failed.clone()));
-        match self.enter(&mux, first, &ours).await {
+        let proxy = self.dialer.proxy_kind(address);
+        match self.enter(&mux, first, &ours, proxy).await {
             Ok(refused) => Ok(Live {
                 mux,
                 driver,
@@ -167,8 +184,9 @@ impl Agent {
         mux: &Session,
         first: bool,
         ours: &AtomicBool,
+        proxy: &str,
     ) -> Result<Vec<(Arc<Endpoint>, Refusal)>, SessionError> {
-        let response = self.log_in(mux).await?;
+        let response = self.log_in(mux, proxy).await?;
         ours.store(response.portway.is_some(), Ordering::Relaxed);
         if response.portway.is_some() {
             mux.set_peer(Peer::PORTWAY);
@@ -212,7 +230,7 @@ impl Agent {
         Ok(refused)
     }
 
-    async fn log_in(&self, mux: &Session) -> Result<AuthResponse, SessionError> {
+    async fn log_in(&self, mux: &Session, proxy: &str) -> Result<AuthResponse, SessionError> {
         let (client_id, cookie) = {
             let identity = self.identity.lock();
             (identity.client_id.clone(), identity.cookie.clone())
@@ -243,6 +261,8 @@ impl Agent {
                 stop_unsupported: unsupported(NOT_MANAGED),
                 restart_unsupported: Some(NO_RESTART.into()),
                 service_run: self.plan.service,
+                proxy_type: proxy.into(),
+                custom_interface: self.edge.interface.is_some(),
                 custom_cas: !matches!(self.edge.cas, Cas::Trusted),
                 client_type: "portway".into(),
                 portway: Some(Abilities::default()),

@@ -1,6 +1,7 @@
 //! Whom the agent believes (agent-behaviour §2.4): the edge by one of five kinds of trust, and
 //! upstreams, which are not verified unless asked for.
 
+use std::io;
 use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -11,7 +12,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, InvalidMessage, RootCertStore,
+    ServerConfig, SignatureScheme,
 };
 
 use crate::plan::{AgentTls, Cas};
@@ -40,6 +42,36 @@ pub(crate) fn edge(cas: &Cas) -> Result<Arc<ClientConfig>, TrustError> {
         Cas::Pin(pin) => return pinned(pin),
     };
     Ok(Arc::new(with_roots(roots)))
+}
+
+/// TLS that trusts nobody, for what needs a configuration and makes no use of it.
+pub(crate) fn nobody() -> Arc<ClientConfig> {
+    Arc::new(with_roots(RootCertStore::empty()))
+}
+
+/// What may help against a failed handshake, to be put behind its error.
+pub(crate) fn hint(error: &io::Error) -> &'static str {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match inner {
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            " (its certificate is signed by a CA that is not trusted here: set connect_cas, or join the edge with `config join`)"
+        }
+        Some(Error::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        )) => " (is the clock of this machine right?)",
+        Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+            " (what listens there speaks no TLS: is it the address for agents?)"
+        }
+        _ => "",
+    }
+}
+
+/// TLS towards a proxy, which the operating system's CAs vouch for.
+///
+/// # Errors
+/// [`TrustError`] where the system has none.
+pub(crate) fn of_the_system() -> Result<Arc<ClientConfig>, TrustError> {
+    Ok(Arc::new(with_roots(host_roots()?)))
 }
 
 /// TLS towards an upstream. `alpn`: nothing, or the one protocol it must speak.

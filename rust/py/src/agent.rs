@@ -88,6 +88,7 @@ fn embed(plan: &mut Plan) -> Result<(Edge, EdgeAddress), Fatal> {
     let address = EdgeAddress {
         addrs: vec![address.to_string()],
         cas: Cas::Pem(ca),
+        ..EdgeAddress::default()
     };
     Ok((edge, address))
 }
