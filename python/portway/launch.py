@@ -13,7 +13,10 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 Kind = Literal["agent", "edge", "load"]
 Plan = Mapping[str, Any]
@@ -99,9 +102,38 @@ def _filled(descriptor: int, content: bytes) -> int:
 
 
 def _run_child(core: str, content: bytes, kind: Kind) -> int:
+    """Windows: there is no `exec`, so a child that has our standard streams, and we wait for its end."""
+    import signal  # noqa: PLC0415
+
+    with _child_with_handle(core, content, kind, stdout=1, group=False) as child:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the child by itself
+        return child.wait()
+
+
+def child(plan: Plan, kind: Kind, *, stdout: int, group: bool = False) -> Popen[bytes]:
+    """A process that runs a plan beside this one. `group`: it gets signals of its own."""
+    import subprocess  # noqa: PLC0415
+
+    core = extension()
+    content = json.dumps(plan, separators=(",", ":"), ensure_ascii=False).encode()
+    if os.name == "nt":
+        return _child_with_handle(core, content, kind, stdout=stdout, group=group)
+    descriptor = plan_file(content)
+    try:
+        return subprocess.Popen(
+            arguments(core, descriptor, kind),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            pass_fds=(descriptor,),
+            start_new_session=group,
+        )
+    finally:
+        os.close(descriptor)
+
+
+def _child_with_handle(core: str, content: bytes, kind: Kind, *, stdout: int, group: bool) -> Popen[bytes]:
     """Windows: the plan goes through a pipe whose reading handle only this child inherits."""
     import msvcrt  # noqa: PLC0415 - exists there alone
-    import signal  # noqa: PLC0415
     import subprocess  # noqa: PLC0415
 
     reading, writing = os.pipe()
@@ -110,11 +142,12 @@ def _run_child(core: str, content: bytes, kind: Kind) -> int:
     startup = subprocess.STARTUPINFO(  # type: ignore[attr-defined,unused-ignore]
         lpAttributeList={"handle_list": [handle]}
     )
-    argv = arguments(core, handle, kind)
+    flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if group else 0
     # The standard handles are named, for a list of handles leaves out all that it does not name.
-    with subprocess.Popen(argv, startupinfo=startup, stdin=0, stdout=1, stderr=2) as child:
-        os.close(reading)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the child by itself; we wait for its end
-        with os.fdopen(writing, "wb") as pipe:
-            pipe.write(content)
-        return child.wait()
+    started = subprocess.Popen(
+        arguments(core, handle, kind), startupinfo=startup, stdin=0, stdout=stdout, stderr=2, creationflags=flags
+    )
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        pipe.write(content)
+    return started

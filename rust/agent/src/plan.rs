@@ -56,6 +56,7 @@ pub struct Plan {
     pub announce: bool,
     #[serde(default = "yes")]
     pub remote_management: bool,
+    /// The operating system runs it as a service.
     #[serde(default)]
     pub service: bool,
     /// What was noted before logging began.
@@ -145,7 +146,7 @@ pub enum Cas {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// `stdout`, `stderr`, `false` or a path.
+    /// `stdout`, `stderr`, `false`, `system` (the log of the operating system) or a path.
     pub target: String,
     pub level: String,
     pub format: String,

@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use crate::system::priority;
+
 /// Severity. In records `error` is spelled `eror`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -46,8 +48,14 @@ pub struct Record {
 /// A format, decided for where it goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Shape {
-    Term { color: bool },
+    Term {
+        color: bool,
+    },
     Logfmt,
+    /// `Logfmt` for a reader that has a clock, and perhaps asks for the priority of the line.
+    Untimed {
+        priority: bool,
+    },
     Json,
 }
 
@@ -107,7 +115,11 @@ impl Shape {
     pub(crate) fn line(self, record: &Record, now: &jiff::ZonedDateTime) -> String {
         match self {
             Self::Json => json(record, now),
-            Self::Logfmt => logfmt(record, now),
+            Self::Logfmt => format!("t={} {}", time(now), logfmt(record)),
+            Self::Untimed { priority: false } => logfmt(record),
+            Self::Untimed { priority: true } => {
+                format!("<{}>{}", priority(record.level), logfmt(record))
+            }
             Self::Term { color } => term(record, now, color),
         }
     }
@@ -124,8 +136,8 @@ fn ordered(record: &Record) -> impl Iterator<Item = &(String, Value)> {
     obj.chain(record.fields.iter().filter(move |field| !is_obj(field)))
 }
 
-fn logfmt(record: &Record, now: &jiff::ZonedDateTime) -> String {
-    let mut line = format!("t={} lvl={} msg=", time(now), record.level.name());
+fn logfmt(record: &Record) -> String {
+    let mut line = format!("lvl={} msg=", record.level.name());
     push_value(&mut line, &record.message);
     push_fields(&mut line, record);
     line.push('\n');
@@ -271,6 +283,15 @@ mod tests {
                 "starting web service"
             )
         );
+    }
+
+    #[test]
+    fn who_has_a_clock_gets_no_time_and_a_priority_where_it_is_asked_for() {
+        let record = record(&[("err", text("gone"))]);
+        let line = |priority| Shape::Untimed { priority }.line(&record, &now());
+        let plain = "lvl=info msg=\"starting web service\" err=gone\n";
+        assert_eq!(line(false), plain);
+        assert_eq!(line(true), format!("<6>{plain}"));
     }
 
     #[test]

@@ -4,12 +4,13 @@
 //! goes. Each record is one write, so that readers of a pipe see whole lines.
 //!
 //! - [`format`]: `term`, `logfmt` and `json`.
-//! - [`sink`]: stdout, stderr, a file or nothing.
+//! - [`sink`]: stdout, stderr, a file or nothing; [`system`]: the log of the operating system.
 //! - [`layer`]: from `tracing` events to records.
 
 mod format;
 mod layer;
 mod sink;
+mod system;
 
 use std::io;
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub enum Target {
     Stderr,
     /// Appended to; created with mode 0600.
     File(PathBuf),
+    /// The log of the operating system.
+    System,
 }
 
 /// What is logged, how, and where to.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::format::{Format, Level, Record, Shape};
+use crate::system::{self, System};
 use crate::{Options, Target};
 
 enum Out {
@@ -14,6 +15,8 @@ enum Out {
     Stdout,
     Stderr,
     File(Mutex<File>),
+    /// Not stderr, but syslog or the event log.
+    System,
 }
 
 pub(crate) struct Sink {
@@ -28,13 +31,17 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub(crate) fn open(options: &Options) -> io::Result<Self> {
+        let system = (options.target == Target::System).then(System::find);
         let (out, terminal) = match &options.target {
             Target::Off => (Out::Off, false),
             Target::Stdout => (Out::Stdout, io::stdout().is_terminal()),
-            Target::Stderr => (Out::Stderr, io::stderr().is_terminal()),
             Target::File(path) => (Out::File(Mutex::new(append(path)?)), false),
+            Target::System if system == Some(System::Log) => (Out::System, false),
+            Target::Stderr | Target::System => (Out::Stderr, io::stderr().is_terminal()),
         };
         let shape = match options.format {
+            _ if system == Some(System::Journal) => Shape::Untimed { priority: true },
+            _ if system == Some(System::Log) => Shape::Untimed { priority: false },
             Format::Json => Shape::Json,
             Format::Term if terminal => Shape::Term {
                 color: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
@@ -60,6 +67,7 @@ impl Sink {
             Out::Stdout => one_write(&mut io::stdout().lock(), &line),
             Out::Stderr => one_write(&mut io::stderr().lock(), &line),
             Out::File(file) => one_write(&mut *file.lock(), &line),
+            Out::System => system::write(record.level, line.trim_end()),
         };
         if let Err(error) = written
             && error.kind() == io::ErrorKind::BrokenPipe

@@ -16,6 +16,10 @@ const THREADS: usize = 1;
 const HTTP_PORT: u16 = 4080;
 const HTTPS_PORT: u16 = 4443;
 
+/// A service whose edge cannot be reached counts as started after this long: nothing that waits for it,
+/// the start of the machine least of all, waits for the edge.
+const STARTED: std::time::Duration = std::time::Duration::from_secs(20);
+
 /// On the screen, while URLs work here only.
 const HINT: &str = "These URLs work on this machine only. To go public, run `portway edge` on a server and join it.";
 
@@ -33,6 +37,12 @@ pub(crate) fn run(descriptor: i32) -> Result<(), Fatal> {
     let runtime = runtime::start(THREADS, "portway")?;
     runtime.spawn(memory::give_back());
     runtime.spawn(systemd::stay_alive());
+    if plan.service {
+        runtime.spawn(async {
+            tokio::time::sleep(STARTED).await;
+            systemd::notify("READY=1");
+        });
+    }
     let result = runtime.block_on(agent(plan, room));
     // A name that is still being resolved must not hold up the end.
     runtime.shutdown_background();

@@ -54,6 +54,7 @@ pub(crate) fn start_logging(log: &Log, notes: &[Note]) -> Result<(), Fatal> {
         "" | "false" => Target::Off,
         "stdout" => Target::Stdout,
         "stderr" => Target::Stderr,
+        "system" => Target::System,
         path => Target::File(path.into()),
     };
     let level = Level::parse(&log.level);

@@ -111,17 +111,28 @@ fn hang_up_ignored() -> bool {
     }
 }
 
-/// Follows Ctrl-C.
+/// Follows what Windows tells a console program: Ctrl-C, Ctrl-Break (which a service sends its agent),
+/// the end of the window, of the login and of the machine.
 ///
 /// # Errors
 /// Where the operating system does not let it be followed.
 #[cfg(not(unix))]
 pub(crate) fn stops(_: impl Fn() -> bool) -> std::io::Result<watch::Receiver<Stop>> {
+    use tokio::signal::windows;
     let (sender, receiver) = watch::channel(Stop::No);
+    let mut interrupt = windows::ctrl_c()?;
+    let mut ctrl_break = windows::ctrl_break()?;
+    let mut close = windows::ctrl_close()?;
+    let mut logoff = windows::ctrl_logoff()?;
+    let mut shutdown = windows::ctrl_shutdown()?;
     tokio::spawn(async move {
         for wish in [Stop::Graceful, Stop::Now] {
-            if tokio::signal::ctrl_c().await.is_err() {
-                break;
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = ctrl_break.recv() => {}
+                _ = close.recv() => {}
+                _ = logoff.recv() => {}
+                _ = shutdown.recv() => {}
             }
             sender.send_replace(wish);
         }
