@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 if TYPE_CHECKING:
     from subprocess import Popen
 
-Kind = Literal["agent", "edge", "load"]
+Kind = Literal["agent", "edge", "load", "probe"]
 Plan = Mapping[str, Any]
 
 
@@ -110,20 +110,21 @@ def _run_child(core: str, content: bytes, kind: Kind) -> int:
         return child.wait()
 
 
-def child(plan: Plan, kind: Kind, *, stdout: int, group: bool = False) -> Popen[bytes]:
+def child(plan: Plan, kind: Kind, *, stdout: int, stderr: int = 2, group: bool = False) -> Popen[bytes]:
     """A process that runs a plan beside this one. `group`: it gets signals of its own."""
     import subprocess  # noqa: PLC0415
 
     core = extension()
     content = json.dumps(plan, separators=(",", ":"), ensure_ascii=False).encode()
     if os.name == "nt":
-        return _child_with_handle(core, content, kind, stdout=stdout, group=group)
+        return _child_with_handle(core, content, kind, stdout=stdout, stderr=stderr, group=group)
     descriptor = plan_file(content)
     try:
         return subprocess.Popen(
             arguments(core, descriptor, kind),
             stdin=subprocess.DEVNULL,
             stdout=stdout,
+            stderr=stderr,
             pass_fds=(descriptor,),
             start_new_session=group,
         )
@@ -131,7 +132,9 @@ def child(plan: Plan, kind: Kind, *, stdout: int, group: bool = False) -> Popen[
         os.close(descriptor)
 
 
-def _child_with_handle(core: str, content: bytes, kind: Kind, *, stdout: int, group: bool) -> Popen[bytes]:
+def _child_with_handle(
+    core: str, content: bytes, kind: Kind, *, stdout: int, stderr: int = 2, group: bool
+) -> Popen[bytes]:
     """Windows: the plan goes through a pipe whose reading handle only this child inherits."""
     import msvcrt  # noqa: PLC0415 - exists there alone
     import subprocess  # noqa: PLC0415
@@ -144,9 +147,8 @@ def _child_with_handle(core: str, content: bytes, kind: Kind, *, stdout: int, gr
     )
     flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if group else 0
     # The standard handles are named, for a list of handles leaves out all that it does not name.
-    started = subprocess.Popen(
-        arguments(core, handle, kind), startupinfo=startup, stdin=0, stdout=stdout, stderr=2, creationflags=flags
-    )
+    argv = arguments(core, handle, kind)
+    started = subprocess.Popen(argv, startupinfo=startup, stdin=0, stdout=stdout, stderr=stderr, creationflags=flags)
     os.close(reading)
     with os.fdopen(writing, "wb") as pipe:
         pipe.write(content)

@@ -30,6 +30,7 @@ COMMANDS = {
     "service restart": ("service", "Stop the service and start it again"),
     "service uninstall": ("service", "Remove the service"),
     "service run": ("service", ""),
+    "diagnose": ("diagnose", "Find out why there is no connection to the edge"),
     "completion": ("completion", "Print completion code for bash, zsh, fish or PowerShell"),
     "credits": ("credits", "Authors and licences of the software in it"),
     "version": ("version", "Print the version"),
