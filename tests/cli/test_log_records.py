@@ -66,6 +66,7 @@ def test_records_of_a_good_run_have_their_keys_in_their_order(agents: Agents, up
     assert shown == [
         ("info", "no configuration paths supplied"),
         ("info", "ignoring default config path, could not stat it", "path", "err"),
+        ("info", "starting web service", "obj", "addr", "allow_hosts"),
         ("info", "client session established", "obj"),
         ("info", "tunnel session started", "obj"),
         ("info", "started tunnel", "obj", "name", "addr", "url"),
@@ -92,7 +93,8 @@ def test_each_file_that_is_read_has_its_record(agents: Agents, tmp_path: Path) -
     first, second, *rest = ended(process)
     assert first.endswith(f'lvl=info msg="open config file" path={files[0]} err=nil')
     assert second.endswith(f'lvl=info msg="open config file" path="{files[1]}" err=nil')
-    assert rest[0].endswith('msg="client session established" obj=tunnels.session')
+    assert 'msg="starting web service" obj=web addr=127.0.0.1:' in rest[0]
+    assert rest[1].endswith('msg="client session established" obj=tunnels.session')
 
 
 def test_a_refused_token_is_told_in_the_order_others_wait_for(edge: Edge, alone: Agents) -> None:
@@ -102,6 +104,7 @@ def test_a_refused_token_is_told_in_the_order_others_wait_for(edge: Edge, alone:
     out = [text for tag, text in process.lines if tag == "out"]
     told = [(record["lvl"], record["msg"]) for line in out if (record := logs.parse(line))]
     assert told[2:] == [
+        ("info", "starting web service"),
         ("eror", "failed to auth"),
         ("eror", "failed to reconnect session"),
         ("eror", "session closing"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from portway.cli.report import CommandError, notice
 from portway.config import environment, files, plan, proxy, values
 from portway.config.load import load
 from portway.config.model import Config, Entry
+
+# Where the local interface is looked for.
+WEB_ADDR = "127.0.0.1:4040"
 
 MILLISECOND = 1_000_000  # durations of files are in nanoseconds
 
@@ -153,6 +156,8 @@ class Settings:
                 "color": not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb",
                 "background": agent.get("console_ui_color", "black"),
             },
+            "web": web(agent),
+            "inspect_db_size": agent.get("inspect_db_size", 0) if agent.get("local_storage", True) else -1,
             "announce": not shows and log["target"] == "false" and "log" not in agent,
             "remote_management": agent.get("remote_management", True),
             "records": self.records,
@@ -215,3 +220,11 @@ def cas(text: str) -> dict[str, str]:
     if not path.is_file():
         raise CommandError(f"connect_cas: there is no file {path}.")
     return {"kind": "file", "value": str(path)}
+
+
+def web(agent: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Where the local interface listens, as the plan has it; nothing for none."""
+    asked = agent.get("web_addr")
+    if asked == "false":
+        return None
+    return {"addr": asked or WEB_ADDR, "search": asked is None, "allow_hosts": agent.get("web_allow_hosts", [])}

@@ -54,7 +54,7 @@ AGENT: dict[str, Key] = {
     "update_channel": Key(values.one_of("stable", "beta", "unstable")),
     "update_check": FLAG,
     "web_addr": Key(values.web_addr),
-    "web_allow_hosts": TEXTS,
+    "web_allow_hosts": Key(values.allowed_host, "list"),
 }
 
 # Version 2 has the settings at the top, some under another name.

@@ -128,6 +128,16 @@ def web_addr(value: str) -> str:
     return host_port(value)
 
 
+def allowed_host(value: str) -> str:
+    """An entry of `web_allow_hosts`: an address, a range, a name, or a dot and what names below it end with."""
+    if value.isascii():
+        return value
+    try:
+        return ".".join(label.encode("idna").decode() if label else "" for label in value.split("."))
+    except UnicodeError:
+        raise ValueError(f"{value!r} is no host") from None
+
+
 def listener(value: str) -> str | None:
     """Where to listen: `127.0.0.1:80`, `[::]:80`, `:80` (everywhere), `80` (this machine), or `off`."""
     if value in ("", "off", "false"):

@@ -34,7 +34,10 @@ struct Facts {
     banner: Vec<String>,
     account: Option<String>,
     region: Option<String>,
+    /// What the edge calls the place where it is, also where the screen does not show it.
+    leg: String,
     latency: Option<Duration>,
+    web: Option<String>,
     hint: Option<String>,
     /// Name, public URL, upstream; in the order of the plan.
     endpoints: Vec<(String, Option<String>, String)>,
@@ -45,6 +48,14 @@ struct Facts {
     /// Slice number and connections in it.
     slices: VecDeque<(u64, u32)>,
     requests: VecDeque<RequestLine>,
+}
+
+/// What is known of the session.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionFacts {
+    pub(crate) status: Status,
+    pub(crate) region: String,
+    pub(crate) latency: Option<Duration>,
 }
 
 // === impl Board ===
@@ -93,6 +104,7 @@ impl Board {
         self.change(|facts| {
             facts.status = Status::Online;
             facts.was_online = true;
+            region.clone_into(&mut facts.leg);
             // Of the edge inside, the user needs to know nothing.
             if facts.hint.is_some() {
                 return;
@@ -123,6 +135,20 @@ impl Board {
 
     pub(crate) fn latency(&self, latency: Duration) {
         self.change(|facts| facts.latency = Some(latency));
+    }
+
+    /// The local interface is found at this address.
+    pub(crate) fn web(&self, address: &str) {
+        self.change(|facts| facts.web = Some(format!("http://{address}")));
+    }
+
+    pub(crate) fn session(&self) -> SessionFacts {
+        let facts = self.facts.lock();
+        SessionFacts {
+            status: facts.status.clone(),
+            region: facts.leg.clone(),
+            latency: facts.latency,
+        }
     }
 
     /// An endpoint has this URL now, or none any more.
@@ -218,7 +244,7 @@ impl Board {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             region: facts.region.clone(),
             latency: facts.latency,
-            web: None,
+            web: facts.web.clone(),
             forwarding: forwarding.collect(),
             hint: facts.hint.clone(),
             connections: Counts {

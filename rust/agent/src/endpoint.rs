@@ -8,6 +8,7 @@ use portway_wire::bind::{BindExtra, BindRequest, BindResponse};
 use rustls::ServerConfig;
 
 use crate::forward::upstream::Upstream;
+use crate::metrics::Metrics;
 use crate::plan::EndpointPlan;
 use crate::trust::{self, TrustError};
 
@@ -17,6 +18,7 @@ pub(crate) struct Endpoint {
     pub(crate) upstream: Upstream,
     /// The agent ends visitors' TLS with it.
     pub(crate) visitors_tls: Option<Arc<ServerConfig>>,
+    pub(crate) metrics: Arc<Metrics>,
     bound: Mutex<Option<Bound>>,
 }
 
@@ -41,12 +43,18 @@ impl Endpoint {
             upstream: Upstream::of(&plan)?,
             visitors_tls: plan.agent_tls.as_ref().map(trust::visitors).transpose()?,
             plan,
+            metrics: Arc::default(),
             bound: Mutex::default(),
         })
     }
 
     pub(crate) fn is_http(&self) -> bool {
         matches!(self.plan.proto.as_str(), "http" | "https")
+    }
+
+    /// Whether its requests are to be kept for who inspects them.
+    pub(crate) fn inspects(&self) -> bool {
+        self.is_http() && self.plan.inspect
     }
 
     pub(crate) fn is_http2(&self) -> bool {

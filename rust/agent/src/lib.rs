@@ -2,9 +2,10 @@
 //!
 //! - [`plan`]: what it is told. [`room`]: how much it takes on. [`run`]: its life; [`backoff`]: its
 //!   patience.
-//! - [`dial`], [`trust`], [`session`], [`endpoint`]: the way to the edge and what is said there.
+//! - [`dial`], [`trust`], [`session`]: the way to the edge and what is said there.
+//! - [`endpoint`], [`roster`], [`metrics`]: what is wanted of it, and what came of that.
 //! - [`forward`]: visitors to upstreams.
-//! - [`board`], [`console`]: what it shows.
+//! - [`board`], [`console`]: what it shows. [`web`]: the same for programs, and how they steer it.
 
 mod backoff;
 mod board;
@@ -12,11 +13,14 @@ mod console;
 mod dial;
 mod endpoint;
 mod forward;
+mod metrics;
 pub mod plan;
 mod room;
+mod roster;
 mod run;
 mod session;
 mod trust;
+mod web;
 
 pub use board::without_number;
 pub use room::Room;

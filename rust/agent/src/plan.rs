@@ -51,6 +51,12 @@ pub struct Plan {
     pub log: Log,
     #[serde(default)]
     pub console: Console,
+    /// The local HTTP interface; nothing: none.
+    #[serde(default)]
+    pub web: Option<Web>,
+    /// Bytes that captured requests may take: 0 for as many as is usual, less for none at all.
+    #[serde(default)]
+    pub inspect_db_size: i64,
     /// One line on stdout for each URL.
     #[serde(default)]
     pub announce: bool,
@@ -159,6 +165,19 @@ pub struct Console {
     pub color: bool,
     /// `black` or `transparent`.
     pub background: String,
+}
+
+/// Where the local HTTP interface listens, and who may ask it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Web {
+    /// `host:port`.
+    pub addr: String,
+    /// Nobody asked for this port: the next free one will do.
+    #[serde(default)]
+    pub search: bool,
+    #[serde(default)]
+    pub allow_hosts: Vec<String>,
 }
 
 /// A log record that is to be written first.

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use portway_wire::{Code, Reaction, Refusal};
@@ -16,7 +15,9 @@ use crate::endpoint::Endpoint;
 use crate::forward::Forwarder;
 use crate::plan::{EdgeAddress, Plan};
 use crate::room::Room;
-use crate::session::{Agent, Live, Request, SessionError};
+use crate::roster::Roster;
+use crate::session::{Agent, Live, Phase, Request, SessionError};
+use crate::web;
 
 /// At the end: for unbinding, and for visitors that are still served.
 const UNBIND: Duration = Duration::from_secs(1);
@@ -28,6 +29,16 @@ const REPEAT: Duration = Duration::from_mins(1);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct AgentError(pub String);
+
+// === impl AgentError ===
+
+impl AgentError {
+    /// The last records of a run that fails.
+    fn tell(&self) {
+        tracing::error!(obj = "app", err = self.0, "terminating with error");
+        tracing::error!(crit = true, err = self.0, "command failed");
+    }
+}
 
 /// What others want to know of a running agent.
 pub trait Hooks: Send + Sync {
@@ -79,6 +90,13 @@ pub async fn run(
     let has_http = endpoints.iter().any(|endpoint| endpoint.is_http());
     let board = Arc::new(Board::new(shown.collect(), has_http, console.show, hint));
     room.tell();
+    let listening = match &plan.web {
+        Some(web) => Some(web::listen(web).await.inspect_err(AgentError::tell)?),
+        None => None,
+    };
+    if let Some(listening) = &listening {
+        board.web(&listening.address);
+    }
     let forwarder = Arc::new(Forwarder::new(board.clone(), room.connections()));
     let (sender, requests) = mpsc::channel(16);
     let alone = plan.command != "start";
@@ -86,16 +104,24 @@ pub async fn run(
         plan,
         edge,
         board.clone(),
-        endpoints,
+        Roster::new(endpoints),
         forwarder,
         sender,
         room,
     ));
+    let local = {
+        let agent = agent.clone();
+        async move {
+            if let Some(listening) = listening {
+                listening.serve(agent).await;
+            }
+            std::future::pending::<()>().await;
+        }
+    };
     let life = Life {
         agent,
         hooks,
         requests,
-        left: AtomicUsize::new(usize::MAX),
         alone,
     };
     let screen = async {
@@ -113,6 +139,7 @@ pub async fn run(
     tokio::select! {
         ended = life.live(&mut stop) => ended,
         () = screen => Ok(()),
+        () = local => Ok(()),
     }
 }
 
@@ -120,8 +147,6 @@ struct Life<'a> {
     agent: Arc<Agent>,
     hooks: &'a dyn Hooks,
     requests: mpsc::Receiver<Request>,
-    /// Endpoints that are still wanted, once they have been bound.
-    left: AtomicUsize,
     /// Nothing is left to do without an endpoint.
     alone: bool,
 }
@@ -171,6 +196,7 @@ impl Life<'_> {
                                 err = cause,
                                 "session closed, starting reconnect loop"
                             );
+                            self.agent.phase.send_replace(Phase::Offline);
                             self.agent.board.reconnecting(&cause);
                             self.hooks.offline(&cause);
                             backoff.worked(since.elapsed());
@@ -201,6 +227,7 @@ impl Life<'_> {
                         let logged_in = matches!(error, SessionError::Bind { .. });
                         return self.failed(&text, logged_in);
                     }
+                    self.agent.phase.send_replace(Phase::Offline);
                     self.agent.board.reconnecting(&text);
                     self.hooks.offline(&text);
                     match reaction {
@@ -223,9 +250,7 @@ impl Life<'_> {
 
     /// Everything is bound for the first time.
     fn up(&self) {
-        self.left
-            .store(self.agent.endpoints.len(), Ordering::Relaxed);
-        for endpoint in &self.agent.endpoints {
+        for endpoint in self.agent.roster.all() {
             if let Some(bound) = endpoint.bound() {
                 self.hooks
                     .endpoint_up(&bound.url, endpoint.plan.shown_upstream());
@@ -256,8 +281,7 @@ impl Life<'_> {
                 Some(request) = self.requests.recv() => match request {
                     Request::Stop => return End::Stopped,
                     Request::Ended { name, reason } => {
-                        let left = self.left.fetch_sub(1, Ordering::Relaxed) - 1;
-                        if self.alone && left == 0 {
+                        if self.alone && self.agent.roster.is_empty() {
                             return End::Fatal(format!("the edge has ended the endpoint {name}: {reason}"));
                         }
                     }
@@ -306,9 +330,9 @@ impl Life<'_> {
             tracing::info!(obj = "tunnels.session", "no more state changes");
         }
         tracing::info!(obj = "app", from = "app", "received stop request");
-        tracing::error!(obj = "app", err = text, "terminating with error");
-        tracing::error!(crit = true, err = text, "command failed");
-        Err(AgentError(text.to_owned()))
+        let error = AgentError(text.to_owned());
+        error.tell();
+        Err(error)
     }
 }
 
@@ -326,6 +350,9 @@ async fn rebind(
     let mut refusal = refusal;
     while may_pass(refusal.code) {
         sleep(backoff.next()).await;
+        if !agent.roster.has(&endpoint) {
+            return Ok(());
+        }
         match agent.bind(mux, &endpoint).await {
             Ok(bound) => {
                 agent.started(&endpoint, &bound, true);

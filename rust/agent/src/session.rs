@@ -16,7 +16,7 @@ use portway_wire::bind::{self as messages, BindResponse};
 use portway_wire::commands::{self, Command};
 use portway_wire::{Malformed, Reaction, Refusal, rpc, stream_type};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -26,6 +26,7 @@ use crate::endpoint::{Bound, Endpoint};
 use crate::forward::Forwarder;
 use crate::plan::{Cas, Plan};
 use crate::room::Room;
+use crate::roster::Roster;
 use crate::trust::{self, TrustError};
 
 /// How long the edge may take to answer a message.
@@ -57,7 +58,9 @@ pub(crate) struct Agent {
     pub(crate) plan: Plan,
     pub(crate) edge: crate::plan::EdgeAddress,
     pub(crate) board: Arc<Board>,
-    pub(crate) endpoints: Vec<Arc<Endpoint>>,
+    pub(crate) roster: Roster,
+    /// Whether there is a session, for those who want to use it.
+    pub(crate) phase: watch::Sender<Phase>,
     pub(crate) forwarder: Arc<Forwarder>,
     /// Connections of visitors.
     pub(crate) visitors: TaskTracker,
@@ -77,6 +80,14 @@ pub(crate) struct Agent {
 struct Identity {
     client_id: String,
     cookie: String,
+}
+
+/// Whether endpoints can be bound right now.
+#[derive(Clone, Debug)]
+pub(crate) enum Phase {
+    Offline,
+    /// Logged in.
+    Online(Session),
 }
 
 /// What the edge wants of the program.
@@ -107,7 +118,7 @@ impl Agent {
         plan: Plan,
         edge: crate::plan::EdgeAddress,
         board: Arc<Board>,
-        endpoints: Vec<Arc<Endpoint>>,
+        roster: Roster,
         forwarder: Arc<Forwarder>,
         requests: mpsc::Sender<Request>,
         room: Room,
@@ -119,7 +130,8 @@ impl Agent {
             plan,
             edge,
             board,
-            endpoints,
+            roster,
+            phase: watch::Sender::new(Phase::Offline),
             forwarder,
             visitors: TaskTracker::new(),
             identity: Mutex::default(),
@@ -205,7 +217,8 @@ impl Agent {
         tracing::info!(obj = "tunnels.session", "client session established");
         tracing::info!(obj = "tunnels.session", "tunnel session started");
         self.routes.lock().clear();
-        let binds = stream::iter(self.endpoints.clone()).map(|endpoint| async move {
+        self.phase.send_replace(Phase::Online(mux.clone()));
+        let binds = stream::iter(self.roster.all()).map(|endpoint| async move {
             let bound = self.bind(mux, &endpoint).await;
             (endpoint, bound)
         });
@@ -413,6 +426,7 @@ impl Agent {
         };
         let url = endpoint.bound().map(|bound| bound.url).unwrap_or_default();
         endpoint.forget();
+        self.roster.remove(&endpoint);
         self.board.endpoint(&endpoint.plan.name, None);
         tracing::warn!(
             obj = "tunnels",

@@ -32,6 +32,7 @@ pub enum Value {
     Text(String),
     Int(i64),
     Bool(bool),
+    List(Vec<String>),
     /// No error: `nil` to some readers, `<nil>` to others.
     Nil,
 }
@@ -181,6 +182,7 @@ fn push_fields(line: &mut String, record: &Record) {
             Value::Bool(flag) => {
                 let _ = write!(line, "{flag}");
             }
+            Value::List(items) => push_value(line, &format!("[{}]", items.join(" "))),
             Value::Nil => line.push_str("nil"),
         }
     }
@@ -221,6 +223,7 @@ fn json(record: &Record, now: &jiff::ZonedDateTime) -> String {
             Value::Text(text) => text.as_str().into(),
             Value::Int(number) => (*number).into(),
             Value::Bool(flag) => (*flag).into(),
+            Value::List(items) => items.clone().into(),
             Value::Nil => "<nil>".into(),
         };
         // A key stands once.
@@ -266,7 +269,7 @@ mod tests {
         let record = record(&[
             ("addr", text("127.0.0.1:4040")),
             ("obj", text("web")),
-            ("allow_hosts", text("[]")),
+            ("allow_hosts", Value::List(Vec::new())),
         ]);
         assert_eq!(
             Shape::Logfmt.line(&record, &now()),
@@ -274,7 +277,7 @@ mod tests {
         );
         assert_eq!(
             Shape::Json.line(&record, &now()),
-            "{\"addr\":\"127.0.0.1:4040\",\"allow_hosts\":\"[]\",\"lvl\":\"info\",\"msg\":\"starting web service\",\"obj\":\"web\",\"t\":\"2026-09-10T05:46:45+0100\"}\n"
+            "{\"addr\":\"127.0.0.1:4040\",\"allow_hosts\":[],\"lvl\":\"info\",\"msg\":\"starting web service\",\"obj\":\"web\",\"t\":\"2026-09-10T05:46:45+0100\"}\n"
         );
         assert_eq!(
             Shape::Term { color: false }.line(&record, &now()),

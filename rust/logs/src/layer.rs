@@ -11,6 +11,8 @@ use crate::format::{Level, Record, Value};
 
 /// A field with this name marks an event as `crit`.
 const CRIT: &str = "crit";
+/// A field with this name is a list, its items parted by blanks.
+const LIST: &str = "allow_hosts";
 /// Crates whose events are ours; what the libraries below tell is theirs.
 const OURS: [&str; 2] = ["portway", "_core"];
 
@@ -72,6 +74,7 @@ impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
         let value = match (field.name(), value) {
             ("err", "nil") => Value::Nil,
+            (LIST, items) => Value::List(items.split_whitespace().map(str::to_owned).collect()),
             _ => Value::Text(value.to_owned()),
         };
         self.push(field, value);

@@ -122,7 +122,7 @@ impl Forwarder {
             self.refused();
             return stream.reset(ErrorCode::STREAM_REFUSED);
         }
-        let counted = self.board.connected();
+        let counted = (self.board.connected(), endpoint.metrics.connected());
         self.forward(stream, header, first, &endpoint, ours).await;
         drop(counted);
         self.open.fetch_sub(1, Ordering::Release);

@@ -117,6 +117,14 @@ impl Upstream {
         })
     }
 
+    /// Host and port, where it is one of the network.
+    pub(crate) fn host(&self) -> Option<(&str, u16)> {
+        match self {
+            Self::Tcp(host) | Self::Tls { host, .. } => Some((&host.name, host.port)),
+            Self::Unix(_) | Self::Folder(_) => None,
+        }
+    }
+
     /// A connection; `before_tls` is written in the clear first (a PROXY header).
     pub(crate) async fn connect(&self, before_tls: &[u8]) -> Result<Connection, Unreachable> {
         match timeout(DIAL * 2, self.dial(before_tls)).await {

@@ -1,0 +1,148 @@
+//! What the local interface tells of endpoints and the session (agent-api §5.1–5.3, §5.5). Keys
+//! are interface: clients read them by name.
+
+use serde_json::{Map, Value, json};
+
+use super::guard::host_of;
+use super::names;
+use crate::board::Board;
+use crate::console::Status;
+use crate::endpoint::{Bound, Endpoint};
+use crate::metrics::{Figures, Metrics};
+
+/// The release of the agent whose interface this is like; programs compare it.
+const COMPATIBLE: &str = "3.39.0";
+
+pub(super) fn tunnel(endpoint: &Endpoint, bound: &Bound) -> Value {
+    json!({
+        "name": endpoint.plan.name,
+        "ID": bound.id,
+        "uri": names::uri("/api/tunnels/", &endpoint.plan.name),
+        "public_url": bound.url,
+        "proto": scheme(&bound.url),
+        "config": {
+            "addr": endpoint.plan.shown_upstream(),
+            "inspect": endpoint.inspects(),
+        },
+        "metrics": metrics(endpoint),
+    })
+}
+
+pub(super) fn endpoint(endpoint: &Endpoint, bound: &Bound) -> Value {
+    let plan = &endpoint.plan;
+    let mut object = Map::new();
+    let mut set = |key: &str, value: Value| {
+        object.insert(key.into(), value);
+    };
+    set("id", bound.id.as_str().into());
+    set("name", plan.name.as_str().into());
+    set("uri", names::uri("/api/endpoints/", &plan.name).into());
+    set("url", bound.url.as_str().into());
+    set("public_url", bound.url.as_str().into());
+    set("proto", scheme(&bound.url).into());
+    set("upstream", upstream(endpoint));
+    set("inspect", endpoint.inspects().into());
+    set("bindings", json!(bindings(endpoint, bound)));
+    set("pooling_enabled", plan.pooling_enabled.into());
+    for (key, text) in [
+        ("description", &plan.description),
+        ("metadata", &plan.metadata),
+        ("traffic_policy", &plan.traffic_policy),
+    ] {
+        if !text.is_empty() {
+            set(key, text.as_str().into());
+        }
+    }
+    set("metrics", metrics(endpoint));
+    Value::Object(object)
+}
+
+fn upstream(endpoint: &Endpoint) -> Value {
+    let plan = &endpoint.plan;
+    let mut object = Map::new();
+    object.insert("url".into(), plan.shown_upstream().into());
+    if endpoint.is_http() {
+        let protocol = if endpoint.is_http2() {
+            "http2"
+        } else {
+            "http1"
+        };
+        object.insert("protocol".into(), protocol.into());
+    }
+    if plan.proxy_protocol != 0 {
+        object.insert(
+            "proxy_protocol".into(),
+            plan.proxy_protocol.to_string().into(),
+        );
+    }
+    Value::Object(object)
+}
+
+fn bindings(endpoint: &Endpoint, bound: &Bound) -> Vec<String> {
+    if !endpoint.plan.bindings.is_empty() {
+        return endpoint.plan.bindings.clone();
+    }
+    let host = host_of(&bound.url);
+    let binding = if host.ends_with(".internal") {
+        "internal"
+    } else {
+        "public"
+    };
+    vec![binding.to_owned()]
+}
+
+fn metrics(endpoint: &Endpoint) -> Value {
+    let Metrics {
+        connections,
+        requests,
+    } = &*endpoint.metrics;
+    let connections = connections.figures();
+    let mut conns = block(&connections);
+    conns.insert("gauge".into(), connections.open.into());
+    json!({"conns": conns, "http": block(&requests.figures())})
+}
+
+fn block(figures: &Figures) -> Map<String, Value> {
+    let mut object = Map::new();
+    object.insert("count".into(), figures.count.into());
+    for (key, rate) in ["rate1", "rate5", "rate15"].into_iter().zip(figures.rates) {
+        object.insert(key.into(), rate.into());
+    }
+    let percentiles = ["p50", "p90", "p95", "p99"].into_iter();
+    for (key, nanos) in percentiles.zip(figures.percentiles) {
+        object.insert(key.into(), nanos.into());
+    }
+    object
+}
+
+pub(super) fn status(board: &Board) -> Value {
+    let told = board.session();
+    let status = match told.status {
+        Status::Connecting | Status::Failing(_) => "connecting",
+        Status::Online => "online",
+        Status::Reconnecting(_) => "reconnecting",
+    };
+    let mut legs = Vec::new();
+    if status == "online" {
+        let latency = told.latency.map_or_else(String::new, |latency| {
+            let millis = latency.as_millis();
+            if millis == 0 {
+                format!("{}µs", latency.as_micros())
+            } else {
+                format!("{millis}ms")
+            }
+        });
+        legs.push(json!({"region": told.region, "latency": latency}));
+    }
+    json!({
+        "status": status,
+        "agent_version": COMPATIBLE,
+        "portway_version": env!("CARGO_PKG_VERSION"),
+        "session": {"legs": legs},
+        "uri": "/api/status",
+    })
+}
+
+fn scheme(url: &str) -> &str {
+    url.split_once("://").map_or("", |(scheme, _)| scheme)
+}
