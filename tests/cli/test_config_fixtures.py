@@ -82,7 +82,7 @@ def test_f2_short_forms_in_their_order(home: Path) -> None:
         ("sec", "https://", "https://localhost:443"),
     ]
     assert made["authtoken"] == "2abcDEF_9"
-    assert made["edge"] == {"addrs": ["connect.edge.test:443"], "cas": {"kind": "trusted"}}
+    assert (made["edge"]["addrs"], made["edge"]["cas"]) == (["connect.edge.test:443"], {"kind": "trusted"})
 
 
 def test_f3_all_of_an_endpoint(home: Path) -> None:
@@ -142,7 +142,8 @@ def test_f4_settings_of_the_agent(home: Path) -> None:
     assert (agent["inspect_db_size"], agent["web_addr"]) == (-1, "false")
     assert agent["dns_resolver_ips"] == ["192.0.2.53", "2001:db8::53"]
     made = plan("start", "--none", "--config", str(file), "--connect-url", "edge.test")
-    assert made["edge"] == {"addrs": ["edge.test:443"], "cas": {"kind": "host"}}
+    assert (made["edge"]["addrs"], made["edge"]["cas"]) == (["edge.test:443"], {"kind": "host"})
+    assert made["edge"]["dns"]["servers"] == ["192.0.2.53:53", "[2001:db8::53]:53"]
     assert (made["connect_timeout_ms"], made["heartbeat_interval_ms"]) == (2500, 90_000)
     assert "heartbeat_tolerance_ms" not in made, "15 s is the default of the agent itself"
     assert made["log"] == {"target": "stderr", "level": "info", "format": "json"}

@@ -27,6 +27,7 @@ EVERY_KEY = """
     public_http_port: 80
     public_https_port: 443
     public_agent_addr: edge.test:4443
+    crl_url: https://edge.test/ca.crl
     threads: 2
     tokens:
       - token: first-token
@@ -100,6 +101,7 @@ def test_every_key_reaches_the_plan(file: Callable[[str], Path], tmp_path: Path)
         "public_http_port": 80,
         "public_https_port": 443,
         "public_agent_addr": "edge.test:4443",
+        "crl_url": "https://edge.test/ca.crl",
         "threads": 2,
         "tokens": [
             {
@@ -165,6 +167,7 @@ def test_ports_that_are_none_are_named_with_what_to_write(
         ("public_https_port: 65536\n", "1:20 public_https_port: expected a number from 1 to 65535, found '65536'"),
         ("public_agent_addr: edge.test\n",
          "1:20 public_agent_addr: 'edge.test' is no address such as example.com:443"),
+        ("crl_url: edge.test\n", "1:10 crl_url: 'edge.test' is no URL with http:// or https:// in front"),
         ("threads: 0\n", "1:10 threads: expected a number from 1 to 1024, found '0'"),
         ("http_addr: example.com:80\n",
          "1:12 http_addr: expected an IP address and port such as 0.0.0.0:443, found 'example.com:80'"),
