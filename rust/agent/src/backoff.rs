@@ -38,6 +38,15 @@ impl Backoff {
         }
     }
 
+    /// Of refusals that may pass, such as a limit of sessions: 10 s and doubling up to a minute.
+    pub(crate) fn refused() -> Self {
+        Self {
+            first: Duration::from_secs(10),
+            longest: Duration::from_mins(1),
+            failures: 1,
+        }
+    }
+
     /// The delay after one more failure.
     pub(crate) fn next(&mut self) -> Duration {
         let delay = match self.failures {
@@ -79,11 +88,6 @@ pub(crate) fn soon() -> Duration {
     Duration::from_secs(2).mul_f64(random())
 }
 
-/// A refusal that may pass, such as a limit of sessions.
-pub(crate) fn refused() -> Duration {
-    Duration::from_secs(10).mul_f64(0.75 + random() / 2.0)
-}
-
 /// Evenly from 0 to 1, seeded by the operating system.
 fn random() -> f64 {
     let bits = RandomState::new().build_hasher().finish() >> 11;
@@ -109,6 +113,15 @@ mod tests {
         assert!(!backoff.at_longest() && backoff.next() <= Duration::from_millis(200));
         let varied: Vec<_> = (0..20).map(|_| soon()).collect();
         assert!(varied.iter().any(|delay| *delay != varied[0]));
+    }
+
+    #[test]
+    fn refusals_are_waited_out_from_ten_seconds_to_a_minute() {
+        let mut backoff = Backoff::refused();
+        for full in [10, 20, 40, 60, 60] {
+            let (delay, full) = (backoff.next(), Duration::from_secs(full));
+            assert!(delay >= full / 2 && delay <= full, "{delay:?} of {full:?}");
+        }
     }
 
     #[test]

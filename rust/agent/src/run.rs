@@ -163,6 +163,7 @@ enum End {
 impl Life<'_> {
     async fn live(mut self, stop: &mut watch::Receiver<Stop>) -> Result<(), AgentError> {
         let mut backoff = Backoff::connecting();
+        let mut refusals = Backoff::refused();
         let mut first = true;
         let mut told: Option<(Instant, String)> = None;
         loop {
@@ -176,6 +177,7 @@ impl Life<'_> {
             let delay = match attempt {
                 Ok(mut live) => {
                     told = None;
+                    refusals = Backoff::refused();
                     if first {
                         self.up();
                     }
@@ -233,7 +235,7 @@ impl Life<'_> {
                     match reaction {
                         Reaction::ForgetIdentity => Duration::ZERO,
                         Reaction::RetrySoon => backoff::soon(),
-                        Reaction::FatalFirst => backoff::refused(),
+                        Reaction::FatalFirst => refusals.next(),
                         Reaction::Retry | Reaction::Fatal => backoff.next(),
                     }
                 }

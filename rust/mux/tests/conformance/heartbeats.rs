@@ -160,3 +160,52 @@ async fn h55_a_wrong_reply_is_a_failure() {
     bench.send(&frame(DATA, 0, id, &wrong)).await;
     assert_eq!(beats.await.unwrap(), Failure::WrongReply);
 }
+
+/// Beats an hour apart that a sender can nudge.
+async fn nudged(
+    bench: &mut Bench,
+) -> (
+    tokio::task::JoinHandle<Failure>,
+    tokio::sync::watch::Sender<()>,
+    u32,
+) {
+    let first = Bytes::from_static(&[0xff; 4]);
+    let stream = bench.session.open(first).await.unwrap();
+    let id = stream.id();
+    assert_eq!(bench.next().await.payload, [0xff; 4]);
+    let pace = Pace {
+        interval: Duration::from_hours(1),
+        tolerance: Duration::from_hours(1),
+    };
+    let (sender, nudges) = tokio::sync::watch::channel(());
+    let beats = tokio::spawn(heartbeat::beat_nudged(stream, pace, nudges, |_| ()));
+    (beats, sender, id)
+}
+
+#[tokio::test(start_paused = true)]
+async fn b13_a_nudge_is_a_beat_at_once_and_three_seconds_for_its_reply() {
+    let mut bench = edge();
+    let (beats, nudge, id) = nudged(&mut bench).await;
+    for _ in 0..2 {
+        let beat = bench.next_but_credit().await;
+        bench.send(&frame(DATA, 0, id, &beat.payload)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        nudge.send_replace(());
+    }
+    assert_eq!(bench.next_but_credit().await.payload.len(), 4);
+    let begun = tokio::time::Instant::now();
+    assert_eq!(beats.await.unwrap(), Failure::Timeout);
+    assert_eq!(begun.elapsed().as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b13_a_reply_that_is_awaited_already_has_no_more_than_three_seconds_left() {
+    let mut bench = edge();
+    let (beats, nudge, _) = nudged(&mut bench).await;
+    assert_eq!(bench.next_but_credit().await.payload.len(), 4);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    nudge.send_replace(());
+    let begun = tokio::time::Instant::now();
+    assert_eq!(beats.await.unwrap(), Failure::Timeout);
+    assert_eq!(begun.elapsed().as_secs(), 3);
+}
