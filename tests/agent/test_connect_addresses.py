@@ -112,8 +112,8 @@ def test_b9_the_address_that_worked_is_the_first_next_time(
 def test_b9_the_interface_to_leave_by_can_be_chosen(
     agents: Agents, network: Network, hosts: Path, authority: Authority
 ) -> None:
-    """The address is one of the dummy interface; by the loopback alone the way to it would be another."""
-    network.ip("link", "add", "away0", "type", "dummy")
+    """By an interface without a way to the edge, there is none."""
+    network.ip("link", "add", "away0", "type", "veth", "peer", "away1")
     network.ip("link", "set", "away0", "up")
     edge = network.run(lambda: PlayedEdge(authority, EDGE, host="192.0.2.1"))
     hosts.write_text(f"192.0.2.1 {EDGE}\n")

@@ -239,16 +239,6 @@ def test_labels_are_told_to_be_gone_when_started(capsys: pytest.CaptureFixture[s
     assert "endpoints by labels are no longer supported: give it a url instead" in err
 
 
-@pytest.mark.parametrize("line", ["crl_url: http://crl.test"])
-def test_a_way_to_the_edge_that_cannot_be_gone_is_not_gone_around(
-    line: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = write(Path.cwd() / "c.yml", f"version: 3\nagent:\n  connect_url: e.test\n  {line}\n")
-    code, _, err = run(capsys, "http", "80", "--config", str(file))
-    assert code == 1
-    assert f"This version cannot do what agent.{line.split(':', maxsplit=1)[0]} asks for" in err
-
-
 # === YAML
 
 

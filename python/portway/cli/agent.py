@@ -21,9 +21,6 @@ WEB_ADDR = "127.0.0.1:4040"
 
 MILLISECOND = 1_000_000  # durations of files are in nanoseconds
 
-# To connect past them would be something else than what was asked for.
-NOT_YET = ("crl_url",)
-
 
 @dataclass
 class Settings:
@@ -137,9 +134,6 @@ class Settings:
                 "Give the join string of your edge to `portway config join`, or set agent.connect_url.\n"
                 "Without an authtoken, a URL on this machine works at once."
             )
-        if self.has_edge and (missing := [key for key in NOT_YET if agent.get(key)]):
-            names = ", ".join(f"agent.{key}" for key in missing)
-            raise CommandError(f"This version cannot do what {names} asks for: leave it out to connect without.")
         log = self.log()
         shows = self.shows_console(log)
         made: dict[str, Any] = {
@@ -180,6 +174,7 @@ class Settings:
             "cas": cas(agent.get("connect_cas", "trusted")),
             "proxy": proxy.chosen(agent, os.environ),
             "interface": interface,
+            "crl": None if agent.get("crl_noverify") else agent.get("crl_url") or None,
             "dns": {
                 "servers": [values.dns_server(server) for server in agent.get("dns_resolver_ips", [])],
                 "fallback": agent.get("dns_fallback", True),

@@ -31,13 +31,14 @@ FLAGS = (
     Flag("agent-addr", "text", "Where agents connect, off for nowhere (default 127.0.0.1:4443)", "ADDR"),
     Flag("http-addr", "text", "Where visitors come by HTTP (default 127.0.0.1:8080)", "ADDR"),
     Flag("https-addr", "text", "Where visitors come by HTTPS and TLS (default 127.0.0.1:8443)", "ADDR"),
-    Flag("api-addr", "text", "Health and metrics (default 127.0.0.1:4041)", "ADDR"),
+    Flag("api-addr", "text", "Health, metrics and revoked certificates (default 127.0.0.1:4041)", "ADDR"),
     Flag("tcp-ports", "text", "Ports of TCP endpoints (default 20000-20999)", "FIRST-LAST"),
     Flag("data-dir", "text", "CA and state", "DIR"),
     Flag("certs-dir", "text", "Certificates for visitors: NAME.crt or .pem, with NAME.key", "DIR"),
     Flag("public-http-port", "text", "Port in http:// URLs, where it is not the one listened on", "PORT"),
     Flag("public-https-port", "text", "Port in https:// URLs, likewise", "PORT"),
     Flag("public-agent-addr", "text", "What agents elsewhere connect to", "HOST:PORT"),
+    Flag("crl-url", "text", "Where agents get the list of revoked certificates, or off (default: at api-addr)", "URL"),
     Flag("authtoken", "list", "Admit agents with this token; repeatable. Better: $PORTWAY_EDGE_AUTHTOKEN", "TOKEN"),
     Flag("proxy-protocol", "list", "Expect PROXY headers on: agent, http, https, tcp", "LISTENER"),
     Flag("threads", "text", "Worker threads (default: one for two cores)", "COUNT"),
@@ -150,6 +151,8 @@ def _from_flags(given: Given) -> dict[str, Any]:
         config["tcp_ports"] = fitting(text, "tcp_ports", values.ports)
     if (text := given.text("public_agent_addr")) is not None:
         config["public_agent_addr"] = text
+    if (text := given.text("crl_url")) is not None:
+        config["crl_url"] = fitting(text, "crl_url", values.crl_url)
     for key in ("data_dir", "certs_dir"):
         if (text := given.text(key)) is not None:
             config[key] = str(Path(text).expanduser().absolute())

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from portway.config import edit, values
 from portway.config.errors import ConfigError
+from portway.config.load import load
 
 PREFIX = "pw1_"
 
@@ -19,6 +20,8 @@ class Join(NamedTuple):
     fingerprint: str
     """SHA-256 of the CA's certificate, hex."""
     token: str
+    crl_url: str = ""
+    """Where the list of revoked certificates is; nothing where the edge does not tell."""
 
 
 def decode(text: str) -> Join:
@@ -30,6 +33,8 @@ def decode(text: str) -> Join:
     try:
         content = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         joined = Join(values.connect_url(content["a"]), content["f"].lower(), content["t"])
+        if url := content.get("c"):
+            joined = joined._replace(crl_url=values.web_url(url))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise bad from None
     if not re.fullmatch(r"[0-9a-f]{64}", joined.fingerprint) or not joined.token:
@@ -40,4 +45,7 @@ def decode(text: str) -> Join:
 def write(path: Path, joined: Join) -> None:
     """Writes address, trust and token into a configuration file."""
     settings = {"connect_url": joined.address, "connect_cas": f"pin:sha256:{joined.fingerprint}"}
+    # The list of an edge joined earlier says nothing about the certificate of this one.
+    if joined.crl_url or (path.exists() and load([path]).agent.get("crl_url")):
+        settings["crl_url"] = joined.crl_url
     edit.set_values(path, {**settings, "authtoken": joined.token})

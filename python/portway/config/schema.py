@@ -38,7 +38,7 @@ AGENT: dict[str, Key] = {
     "console_ui": Key(values.one_of("true", "false", "iftty")),
     "console_ui_color": Key(values.one_of("black", "transparent")),
     "crl_noverify": FLAG,
-    "crl_url": TEXT,
+    "crl_url": Key(lambda text: text and values.web_url(text)),
     "dns_fallback": FLAG,
     "dns_resolver_ips": Key(values.address, "list"),
     "heartbeat_interval": DURATION,

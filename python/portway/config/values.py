@@ -173,6 +173,18 @@ def proxy(value: str) -> str:
     return value
 
 
+def web_url(value: str) -> str:
+    """An `http://` or `https://` URL."""
+    if not re.fullmatch(r"https?://[^\s/@?#]+([/?]\S*)?", value):
+        raise ValueError(f"{value!r} is no URL with http:// or https:// in front")
+    return value
+
+
+def crl_url(value: str) -> str:
+    """Where an edge says that the list of revoked certificates is, or `off`."""
+    return "off" if value in ("off", "false") else web_url(value)
+
+
 def dns_server(value: str) -> str:
     """The `IP:port` of an IP address, or of what has a port already."""
     address(value)

@@ -2,14 +2,16 @@
 //!
 //! - [`plan`]: what it is told. [`room`]: how much it takes on. [`run`]: its life; [`backoff`]: its
 //!   patience.
-//! - [`dial`], [`trust`], [`session`]: the way to the edge and what is said there.
+//! - [`dial`], [`trust`], [`crl`], [`session`]: the way to the edge and what is said there.
 //! - [`endpoint`], [`roster`], [`metrics`]: what is wanted of it, and what came of that.
+//! - [`wake`]: when all of that is to be looked at anew.
 //! - [`forward`]: visitors to upstreams.
 //! - [`board`], [`console`]: what it shows. [`web`]: the same for programs, and how they steer it.
 
 mod backoff;
 mod board;
 mod console;
+mod crl;
 mod dial;
 mod endpoint;
 mod forward;
@@ -20,6 +22,7 @@ mod roster;
 mod run;
 mod session;
 mod trust;
+mod wake;
 mod web;
 
 pub use board::without_number;

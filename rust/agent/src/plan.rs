@@ -87,6 +87,9 @@ pub struct EdgeAddress {
     pub interface: Option<String>,
     #[serde(default)]
     pub dns: Dns,
+    /// Where the list of revoked certificates is; nothing: none is asked for.
+    #[serde(default)]
+    pub crl: Option<String>,
 }
 
 /// How the edge's name is resolved.

@@ -17,11 +17,14 @@ use crate::plan::{EdgeAddress, Plan};
 use crate::room::Room;
 use crate::roster::Roster;
 use crate::session::{Agent, Live, Phase, Request, SessionError};
+use crate::wake;
 use crate::web;
 
 /// At the end: for unbinding, and for visitors that are still served.
 const UNBIND: Duration = Duration::from_secs(1);
 const VISITORS: Duration = Duration::from_secs(5);
+/// A change of the network ends a wait for the next attempt, this often at most.
+const SKIP: Duration = Duration::from_secs(5);
 /// While attempts fail at the longest delay, the same cause is told this often.
 const REPEAT: Duration = Duration::from_mins(1);
 
@@ -166,6 +169,8 @@ impl Life<'_> {
         let mut refusals = Backoff::refused();
         let mut first = true;
         let mut told: Option<(Instant, String)> = None;
+        let mut wake = self.agent.wake.clone();
+        let mut skipped: Option<Instant> = None;
         loop {
             let attempt = tokio::select! {
                 attempt = self.agent.connect(first) => attempt,
@@ -240,8 +245,14 @@ impl Life<'_> {
                     }
                 }
             };
+            let woken = async {
+                wake::changed(&mut wake).await;
+                let since = skipped.map_or(SKIP, |when| when.elapsed());
+                sleep(SKIP.saturating_sub(since)).await;
+            };
             tokio::select! {
                 () = sleep(delay) => {}
+                () = woken => skipped = Some(Instant::now()),
                 () = wanted(stop, Stop::Graceful) => {
                     self.stopped();
                     return Ok(());

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::board::Board;
+use crate::crl::{Crl, CrlError};
 use crate::dial::{DialError, Dialer};
 use crate::endpoint::{Bound, Endpoint};
 use crate::forward::Forwarder;
@@ -28,6 +29,7 @@ use crate::plan::{Cas, Plan};
 use crate::room::Room;
 use crate::roster::Roster;
 use crate::trust::{self, TrustError};
+use crate::wake;
 
 /// How long the edge may take to answer a message.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -41,6 +43,8 @@ const COMMAND: Duration = Duration::from_secs(10);
 pub(crate) enum SessionError {
     #[error(transparent)]
     Dial(#[from] DialError),
+    #[error(transparent)]
+    Crl(#[from] CrlError),
     #[error(transparent)]
     Trust(#[from] TrustError),
     #[error("authentication failed: {0}")]
@@ -73,6 +77,9 @@ pub(crate) struct Agent {
     managed: bool,
     room: Room,
     dialer: Dialer,
+    crl: Option<Crl>,
+    /// Changes when the machine wakes up or its network changes.
+    pub(crate) wake: watch::Receiver<()>,
 }
 
 /// What the edge gave us to be known by.
@@ -126,6 +133,8 @@ impl Agent {
         // An edge inside this process has nobody who could manage it from afar.
         let managed = plan.remote_management && plan.embedded.is_none();
         let dialer = Dialer::new(&edge, plan.connect_timeout);
+        let crl = edge.crl.clone().map(Crl::new);
+        let wake = wake::follow();
         Self {
             plan,
             edge,
@@ -141,6 +150,8 @@ impl Agent {
             managed,
             room,
             dialer,
+            crl,
+            wake,
         }
     }
 
@@ -167,7 +178,11 @@ impl Agent {
         address: &str,
         first: bool,
     ) -> Result<Live, SessionError> {
-        let config = trust::edge(&self.edge.cas)?;
+        let lists = match &self.crl {
+            Some(crl) => Some(crl.get(&self.dialer).await?),
+            None => None,
+        };
+        let config = trust::edge(&self.edge.cas, lists)?;
         let tls = self.dialer.edge(address, config).await?;
         let (mux, acceptor, driver) = portway_mux::session(tls, self.room.mux());
         let driver = tokio::spawn(driver);
@@ -450,7 +465,10 @@ impl Agent {
             interval: self.plan.heartbeat_interval,
             tolerance: self.plan.heartbeat_tolerance,
         };
-        let failure = heartbeat::beat(stream, pace, |latency| self.board.latency(latency)).await;
+        let mut wake = self.wake.clone();
+        wake.borrow_and_update();
+        let told = |latency| self.board.latency(latency);
+        let failure = heartbeat::beat_nudged(stream, pace, wake, told).await;
         if matches!(failure, Failure::Timeout | Failure::WrongReply) {
             let client_id = self.identity.lock().client_id.clone();
             tracing::error!(obj = "csess", id = client_id, clientid = client_id, err = ?failure, "heartbeat timeout, terminating session");

@@ -3,10 +3,11 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -16,6 +17,7 @@ use rustls::{
     ServerConfig, SignatureScheme,
 };
 
+use crate::crl::Lists;
 use crate::plan::{AgentTls, Cas};
 
 /// Something with certificates that keeps the agent from starting or connecting; a sentence.
@@ -23,11 +25,12 @@ use crate::plan::{AgentTls, Cas};
 #[error("{0}")]
 pub(crate) struct TrustError(pub(crate) String);
 
-/// TLS towards the edge. A file is read anew each time, so a renewed CA needs no restart.
+/// TLS towards the edge. A file is read anew each time, so a renewed CA needs no restart. `lists`:
+/// of revoked certificates; a certificate that none of them speaks of is not believed then.
 ///
 /// # Errors
 /// [`TrustError`] with the file that cannot be used.
-pub(crate) fn edge(cas: &Cas) -> Result<Arc<ClientConfig>, TrustError> {
+pub(crate) fn edge(cas: &Cas, lists: Option<Lists>) -> Result<Arc<ClientConfig>, TrustError> {
     let roots = match cas {
         Cas::Trusted => public_roots(),
         Cas::Host => host_roots()?,
@@ -39,9 +42,43 @@ pub(crate) fn edge(cas: &Cas) -> Result<Arc<ClientConfig>, TrustError> {
         }
         Cas::Pem(pem) => roots_of(pem.as_bytes())
             .map_err(|reason| TrustError(format!("cannot use the CA: {reason}")))?,
-        Cas::Pin(pin) => return pinned(pin),
+        Cas::Pin(pin) => return pinned(pin, lists),
     };
-    Ok(Arc::new(with_roots(roots)))
+    if lists.is_none() {
+        return Ok(Arc::new(with_roots(roots)));
+    }
+    let verifier = verifier(roots, lists).map_err(|error| TrustError(error.to_string()))?;
+    Ok(Arc::new(verified_by(verifier)))
+}
+
+/// Whether certificates can be checked with these lists at all.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn can_use(lists: &Lists) -> Result<(), String> {
+    let tried = verifier(public_roots(), Some(lists.clone()));
+    tried.map(|_| ()).map_err(|error| error.to_string())
+}
+
+fn verifier(
+    roots: RootCertStore,
+    lists: Option<Lists>,
+) -> Result<Arc<WebPkiServerVerifier>, VerifierBuilderError> {
+    let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
+    match lists {
+        None => builder.build(),
+        Some(lists) => builder
+            .with_crls(lists)
+            .enforce_revocation_expiration()
+            .build(),
+    }
+}
+
+fn verified_by(verifier: Arc<dyn ServerCertVerifier>) -> ClientConfig {
+    builder()
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth()
 }
 
 /// TLS that trusts nobody, for what needs a configuration and makes no use of it.
@@ -53,17 +90,48 @@ pub(crate) fn nobody() -> Arc<ClientConfig> {
 pub(crate) fn hint(error: &io::Error) -> &'static str {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     match inner {
-        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-            " (its certificate is signed by a CA that is not trusted here: set connect_cas, or join the edge with `config join`)"
+        Some(Error::InvalidCertificate(reason)) => hint_of(reason),
+        Some(Error::InvalidCertRevocationList(_)) => {
+            " (the CRL of crl_url is not signed by the CA of this certificate)"
         }
-        Some(Error::InvalidCertificate(
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
-        )) => " (is the clock of this machine right?)",
         Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
             " (what listens there speaks no TLS: is it the address for agents?)"
         }
         _ => "",
     }
+}
+
+fn hint_of(reason: &CertificateError) -> &'static str {
+    use CertificateError as E;
+    match reason {
+        E::UnknownIssuer => {
+            " (its certificate is signed by a CA that is not trusted here: set connect_cas, or join the edge with `config join`)"
+        }
+        E::NotValidYet | E::NotValidYetContext { .. } if clock_is_early() => {
+            " (the clock of this machine is wrong: it shows a time before this program was made)"
+        }
+        E::NotValidYet | E::NotValidYetContext { .. } => " (is the clock of this machine right?)",
+        E::Expired | E::ExpiredContext { .. } => {
+            " (the edge has to renew its certificate, or the clock of this machine is wrong)"
+        }
+        E::Revoked => {
+            " (its CA has revoked this certificate: who answers there may not be the edge)"
+        }
+        E::UnknownRevocationStatus => {
+            " (the CRL of crl_url is of another CA than this certificate)"
+        }
+        E::ExpiredRevocationList | E::ExpiredRevocationListContext { .. } => {
+            " (the CRL of crl_url is out of date)"
+        }
+        _ => "",
+    }
+}
+
+/// Whether the clock stands before the time this was built at.
+fn clock_is_early() -> bool {
+    let built = env!("PORTWAY_BUILT").parse().unwrap_or(0);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs() < built
 }
 
 /// TLS towards a proxy, which the operating system's CAs vouch for.
@@ -91,10 +159,7 @@ pub(crate) fn upstream(
             with_roots(roots)
         }
         (true, None) => with_roots(host_roots()?),
-        (false, None) => builder()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unverified))
-            .with_no_client_auth(),
+        (false, None) => verified_by(Arc::new(Unverified)),
     };
     if http2 {
         config.alpn_protocols = vec![b"h2".to_vec()];
@@ -180,7 +245,7 @@ fn roots_of(pem: &[u8]) -> Result<RootCertStore, String> {
 }
 
 /// The edge's CA is known by its hash. An edge sends its CA behind its leaf, or is unknown.
-fn pinned(pin: &str) -> Result<Arc<ClientConfig>, TrustError> {
+fn pinned(pin: &str, lists: Option<Lists>) -> Result<Arc<ClientConfig>, TrustError> {
     let bytes = (0..pin.len())
         .step_by(2)
         .map(|at| {
@@ -191,18 +256,14 @@ fn pinned(pin: &str) -> Result<Arc<ClientConfig>, TrustError> {
     let pin: [u8; 32] = bytes
         .and_then(|bytes| bytes.try_into().ok())
         .ok_or_else(|| TrustError(format!("the pin {pin:?} is no SHA-256 in hex")))?;
-    Ok(Arc::new(
-        builder()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Pinned { pin }))
-            .with_no_client_auth(),
-    ))
+    Ok(Arc::new(verified_by(Arc::new(Pinned { pin, lists }))))
 }
 
 /// Verifies against the one CA of the chain whose hash is known.
 #[derive(Debug)]
 struct Pinned {
     pin: [u8; 32],
+    lists: Option<Lists>,
 }
 
 impl ServerCertVerifier for Pinned {
@@ -224,8 +285,7 @@ impl ServerCertVerifier for Pinned {
             })?;
         let mut roots = RootCertStore::empty();
         roots.add(known.clone().into_owned())?;
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
-            .build()
+        let verifier = verifier(roots, self.lists.clone())
             .map_err(|error| Error::General(error.to_string()))?;
         verifier.verify_server_cert(leaf, chain, name, ocsp, now)
     }
@@ -312,21 +372,21 @@ mod tests {
 
     #[test]
     fn what_cannot_be_trusted_is_named() {
-        let file = edge(&Cas::File("/nonexistent/ca.pem".into())).unwrap_err();
+        let file = edge(&Cas::File("/nonexistent/ca.pem".into()), None).unwrap_err();
         assert!(file.0.contains("/nonexistent/ca.pem"));
         assert!(
-            edge(&Cas::Pem("nothing".into()))
+            edge(&Cas::Pem("nothing".into()), None)
                 .unwrap_err()
                 .0
                 .contains("no certificate")
         );
         assert!(
-            edge(&Cas::Pin("xyz".into()))
+            edge(&Cas::Pin("xyz".into()), None)
                 .unwrap_err()
                 .0
                 .contains("SHA-256")
         );
-        assert!(edge(&Cas::Pin("ab".repeat(32))).is_ok());
-        assert!(edge(&Cas::Trusted).is_ok());
+        assert!(edge(&Cas::Pin("ab".repeat(32)), None).is_ok());
+        assert!(edge(&Cas::Trusted, None).is_ok());
     }
 }

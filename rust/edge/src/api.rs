@@ -1,4 +1,4 @@
-//! `/healthz` and `/metrics`, for those who run the edge.
+//! `/healthz` and `/metrics`, for those who run the edge, and `/ca.crl` for its agents.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,6 +15,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::core::{Core, Stage};
 use crate::metrics::{Door, Turned};
+
+/// The list of revoked certificates.
+pub(crate) const CRL: &str = "/ca.crl";
 
 const HEAD: Duration = Duration::from_secs(10);
 /// Connections at a time; who watches needs few.
@@ -65,30 +68,41 @@ async fn serve(core: Arc<Core>, io: TcpStream) {
 fn answer(core: &Core, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let (status, kind, body) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/healthz") => match core.stage() {
-            Stage::Serving => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+            Stage::Serving => (StatusCode::OK, "text/plain", "ok\n".into()),
             _ => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "text/plain",
-                "draining\n".to_owned(),
+                "draining\n".into(),
             ),
+        },
+        (&Method::GET | &Method::HEAD, CRL) => match core.authority.revoked() {
+            Ok(list) => (StatusCode::OK, "application/pkix-crl", Bytes::from(list)),
+            Err(error) => {
+                tracing::error!(obj = "tls", err = %error, "cannot sign the list of revoked certificates");
+                (
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "text/plain",
+                    "the list of revoked certificates cannot be signed\n".into(),
+                )
+            }
         },
         (&Method::GET | &Method::HEAD, "/metrics") => (
             StatusCode::OK,
             "text/plain; version=0.0.4; charset=utf-8",
-            core.metrics.text(core.registry.count()),
+            core.metrics.text(core.registry.count()).into(),
         ),
-        (_, "/healthz" | "/metrics") => (
+        (_, "/healthz" | "/metrics" | CRL) => (
             StatusCode::METHOD_NOT_ALLOWED,
             "text/plain",
-            "GET only\n".to_owned(),
+            "GET only\n".into(),
         ),
         _ => (
             StatusCode::NOT_FOUND,
             "text/plain",
-            "there are /healthz and /metrics here\n".to_owned(),
+            "there are /healthz, /metrics and /ca.crl here\n".into(),
         ),
     };
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     response
         .headers_mut()

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType,
+    Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+
+use crate::revocation::Revocations;
 
 /// Days a leaf is good for; shorter than what browsers accept at most.
 const LEAF_DAYS: i64 = 397;
@@ -32,9 +34,10 @@ pub enum CaError {
     Key(#[from] rustls::Error),
 }
 
-/// Signs leaves. Cheap to share.
+/// Signs leaves, and the list of those that are revoked. Cheap to share.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    revocations: Revocations,
     pem: String,
     der: CertificateDer<'static>,
     fingerprint: String,
@@ -56,7 +59,7 @@ impl Authority {
     pub(crate) fn open(data_dir: Option<&Path>) -> Result<Self, CaError> {
         let Some(dir) = data_dir else {
             let (pem, key) = make()?;
-            return Self::new(pem, key, Path::new("the CA in memory"));
+            return Self::new(pem, key, Path::new("the CA in memory"), None);
         };
         let (cert_path, key_path) = (dir.join("ca.pem"), dir.join("ca-key.pem"));
         if !cert_path.exists() || !key_path.exists() {
@@ -69,10 +72,15 @@ impl Authority {
             path: key_path,
             reason: error.to_string(),
         })?;
-        Self::new(read(&cert_path)?, key, &cert_path)
+        Self::new(read(&cert_path)?, key, &cert_path, data_dir)
     }
 
-    fn new(pem: String, key: KeyPair, path: &Path) -> Result<Self, CaError> {
+    fn new(
+        pem: String,
+        key: KeyPair,
+        path: &Path,
+        data_dir: Option<&Path>,
+    ) -> Result<Self, CaError> {
         let unusable = |reason: String| CaError::Unusable {
             path: path.to_owned(),
             reason,
@@ -84,6 +92,7 @@ impl Authority {
             Issuer::from_ca_cert_der(&der, key).map_err(|error| unusable(error.to_string()))?;
         Ok(Self {
             issuer,
+            revocations: Revocations::new(data_dir),
             pem,
             der,
             fingerprint,
@@ -105,12 +114,9 @@ impl Authority {
     ///
     /// # Errors
     /// [`CaError::Make`] for a name that no certificate can hold.
-    pub(crate) fn leaf(
-        &self,
-        names: &[String],
-        addresses: &[IpAddr],
-    ) -> Result<CertifiedKey, CaError> {
+    pub(crate) fn leaf(&self, names: &[String], addresses: &[IpAddr]) -> Result<Leaf, CaError> {
         let key = KeyPair::generate()?;
+        let serial = serial()?;
         let mut params = CertificateParams::new(names)?;
         params
             .subject_alt_names
@@ -120,16 +126,51 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
+        params.serial_number = Some(SerialNumber::from_slice(&serial));
         set_days(&mut params, LEAF_DAYS);
+        let until = params.not_after.date().to_string();
         let certificate = params.signed_by(&key, &self.issuer)?;
         let private = PrivateKeyDer::try_from(key.serialize_der())
             .map_err(|reason| rustls::Error::General(reason.to_owned()))?;
         let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&private)?;
-        Ok(CertifiedKey::new(
-            vec![certificate.der().clone(), self.der.clone()],
-            signer,
-        ))
+        let serial = hex::encode(serial);
+        let addresses = addresses.iter().map(IpAddr::to_string);
+        let told: Vec<_> = names.iter().cloned().chain(addresses).collect();
+        self.revocations.issued(&serial, &until, &told.join(","));
+        let chain = vec![certificate.der().clone(), self.der.clone()];
+        Ok(Leaf {
+            key: CertifiedKey::new(chain, signer),
+            serial,
+        })
     }
+
+    /// Whether a leaf must not be shown any more.
+    pub(crate) fn has_revoked(&self, serial: &str) -> bool {
+        self.revocations.has(serial)
+    }
+
+    /// The signed list of revoked leaves, DER.
+    ///
+    /// # Errors
+    /// [`CaError::Make`].
+    pub(crate) fn revoked(&self) -> Result<Vec<u8>, CaError> {
+        Ok(self.revocations.list(&self.issuer)?)
+    }
+}
+
+/// A leaf with its key, and the number it is revoked by, in hex.
+pub(crate) struct Leaf {
+    pub(crate) key: CertifiedKey,
+    pub(crate) serial: String,
+}
+
+/// A number nobody has had yet; positive, and with no zero in front, as certificates tell it.
+fn serial() -> Result<[u8; 16], CaError> {
+    let mut serial = [0; 16];
+    aws_lc_rs::rand::fill(&mut serial)
+        .map_err(|_| rustls::Error::General("the system has no random numbers".into()))?;
+    serial[0] = serial[0] & 0x3f | 0x40;
+    Ok(serial)
 }
 
 fn make() -> Result<(String, KeyPair), CaError> {
@@ -218,8 +259,9 @@ mod tests {
                 &[IpAddr::from([127, 0, 0, 1])],
             )
             .unwrap();
-        let (_, parsed) = x509_parser::parse_x509_certificate(&leaf.cert[0]).unwrap();
+        let (_, parsed) = x509_parser::parse_x509_certificate(&leaf.key.cert[0]).unwrap();
         assert!(!parsed.is_ca());
+        assert_eq!(hex::encode(parsed.raw_serial()), leaf.serial);
         let names = parsed.subject_alternative_name().unwrap().unwrap();
         assert_eq!(names.value.general_names.len(), 3);
         let ca = rustls_pki_types::pem::PemObject::from_pem_slice(authority.pem().as_bytes());
@@ -251,6 +293,36 @@ mod tests {
                 .to_string()
                 .contains("ca-key.pem")
         );
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn the_list_of_revoked_leaves_is_signed_and_follows_its_file() {
+        let dir = std::env::temp_dir().join(format!("portway-crl-{}", std::process::id()));
+        let authority = Authority::open(Some(&dir)).unwrap();
+        let leaf = authority.leaf(&["a.test".into()], &[]).unwrap();
+        let issued = fs::read_to_string(dir.join("issued.txt")).unwrap();
+        assert!(issued.starts_with(&leaf.serial) && issued.ends_with(" a.test\n"));
+        let (_, ca) = x509_parser::parse_x509_certificate(&authority.der).unwrap();
+        let revoked = |authority: &Authority| {
+            let list = authority.revoked().unwrap();
+            let (_, list) = x509_parser::parse_x509_crl(&list).unwrap();
+            list.verify_signature(ca.public_key()).unwrap();
+            assert!(list.next_update().unwrap().timestamp() > list.last_update().timestamp());
+            let serials = list.iter_revoked_certificates();
+            serials
+                .map(|one| hex::encode(one.raw_serial()))
+                .collect::<Vec<_>>()
+        };
+        assert!(revoked(&authority).is_empty());
+        assert!(!authority.has_revoked(&leaf.serial));
+        fs::write(
+            dir.join("revoked.txt"),
+            format!("{} 1700000000\n", leaf.serial),
+        )
+        .unwrap();
+        assert_eq!(revoked(&authority), std::slice::from_ref(&leaf.serial));
+        assert!(authority.has_revoked(&leaf.serial));
         fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -18,7 +18,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use x509_parser::extensions::GeneralName;
 
-use crate::ca::SharedAuthority;
+use crate::ca::{Authority, SharedAuthority};
 use crate::registry::Registry;
 
 /// A leaf that is older is made anew.
@@ -43,9 +43,35 @@ pub(crate) struct Certificates {
     agent_names: Vec<String>,
     /// The operator's own, by name; wildcards with their star.
     pairs: ArcSwap<HashMap<String, Arc<CertifiedKey>>>,
-    leaves: Mutex<HashMap<String, (Instant, Arc<CertifiedKey>)>>,
-    agent_configs: Mutex<HashMap<IpAddr, (Instant, Arc<ServerConfig>)>>,
+    leaves: Mutex<HashMap<String, Made<CertifiedKey>>>,
+    agent_configs: Mutex<HashMap<IpAddr, Made<ServerConfig>>>,
     registry: Arc<Registry>,
+}
+
+/// A leaf of our own, or what holds one, and when it is to be made anew.
+#[derive(Debug)]
+struct Made<T> {
+    when: Instant,
+    serial: String,
+    what: Arc<T>,
+}
+
+// === impl Made ===
+
+impl<T> Made<T> {
+    fn new(serial: String, what: T) -> Self {
+        Self {
+            when: Instant::now(),
+            serial,
+            what: Arc::new(what),
+        }
+    }
+
+    /// What may still be shown.
+    fn good(&self, authority: &Authority) -> Option<Arc<T>> {
+        let good = self.when.elapsed() < LEAF_AGE && !authority.has_revoked(&self.serial);
+        good.then(|| self.what.clone())
+    }
 }
 
 // === impl Certificates ===
@@ -103,10 +129,10 @@ impl Certificates {
     /// When no certificate can be made.
     pub(crate) fn for_agent(&self, local: IpAddr) -> Result<Arc<ServerConfig>, crate::ca::CaError> {
         let local = local.to_canonical();
-        if let Some((made, config)) = self.agent_configs.lock().get(&local)
-            && made.elapsed() < LEAF_AGE
+        if let Some(made) = self.agent_configs.lock().get(&local)
+            && let Some(config) = made.good(&self.authority)
         {
-            return Ok(config.clone());
+            return Ok(config);
         }
         let mut addresses = vec![
             local,
@@ -116,13 +142,14 @@ impl Certificates {
         addresses.sort();
         addresses.dedup();
         let leaf = self.authority.leaf(&self.agent_names, &addresses)?;
-        let resolver = Arc::new(rustls::sign::SingleCertAndKey::from(leaf));
-        let config = Arc::new(config(None, resolver, &[]));
+        let resolver = Arc::new(rustls::sign::SingleCertAndKey::from(leaf.key));
+        let made = Made::new(leaf.serial, config(None, resolver, &[]));
+        let config = made.what.clone();
         let mut configs = self.agent_configs.lock();
         if configs.len() >= KEPT {
             configs.clear();
         }
-        configs.insert(local, (Instant::now(), config.clone()));
+        configs.insert(local, made);
         Ok(config)
     }
 
@@ -151,13 +178,13 @@ impl Certificates {
     }
 
     fn leaf(&self, key: &str, names: &[String]) -> Option<Arc<CertifiedKey>> {
-        if let Some((made, leaf)) = self.leaves.lock().get(key)
-            && made.elapsed() < LEAF_AGE
+        if let Some(made) = self.leaves.lock().get(key)
+            && let Some(leaf) = made.good(&self.authority)
         {
-            return Some(leaf.clone());
+            return Some(leaf);
         }
-        let leaf = match self.authority.leaf(names, &[]) {
-            Ok(leaf) => Arc::new(leaf),
+        let made = match self.authority.leaf(names, &[]) {
+            Ok(leaf) => Made::new(leaf.serial, leaf.key),
             Err(error) => {
                 tracing::error!(obj = "tls", name = key, err = %error, "cannot make a certificate");
                 return None;
@@ -167,7 +194,8 @@ impl Certificates {
         if leaves.len() >= KEPT {
             leaves.clear();
         }
-        leaves.insert(key.to_owned(), (Instant::now(), leaf.clone()));
+        let leaf = made.what.clone();
+        leaves.insert(key.to_owned(), made);
         Some(leaf)
     }
 }

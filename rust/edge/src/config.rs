@@ -42,6 +42,10 @@ pub struct EdgeConfig {
     /// Where agents dial from elsewhere, `host:port`; part of the join string.
     #[serde(default)]
     pub public_agent_addr: Option<String>,
+    /// Where agents get the list of revoked certificates, if not at the API's address; part of the
+    /// join string. `off`: they are not told to.
+    #[serde(default)]
+    pub crl_url: Option<String>,
     /// Worker threads; nothing: one for two cores.
     #[serde(default)]
     pub threads: Option<usize>,

@@ -7,6 +7,7 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use crate::ca::SharedAuthority;
 use crate::certs::Certificates;
 use crate::config::EdgeConfig;
 use crate::control::Control;
@@ -34,6 +35,7 @@ pub(crate) struct Core {
     pub ports: PublicPorts,
     pub registry: Arc<Registry>,
     pub certificates: Arc<Certificates>,
+    pub authority: SharedAuthority,
     /// TLS of visitors whose endpoint asks for nothing more.
     pub https_config: Arc<ServerConfig>,
     pub control: Arc<dyn Control>,

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use base64::Engine;
@@ -63,8 +63,14 @@ fn kept(path: &Path) -> io::Result<String> {
     Ok(token)
 }
 
-/// The join string of an edge that listens for agents there.
-pub(crate) fn text(config: &EdgeConfig, bound: Option<SocketAddr>, fingerprint: &str) -> String {
+/// The join string of an edge that listens for agents there, and on `api` for who wants the list of
+/// revoked certificates.
+pub(crate) fn text(
+    config: &EdgeConfig,
+    bound: Option<SocketAddr>,
+    api: Option<SocketAddr>,
+    fingerprint: &str,
+) -> String {
     let address = config.public_agent_addr.clone().or_else(|| {
         bound.map(|address| {
             if address.ip().is_unspecified() {
@@ -79,6 +85,87 @@ pub(crate) fn text(config: &EdgeConfig, bound: Option<SocketAddr>, fingerprint: 
         .first()
         .map(|token| token.token.expose())
         .unwrap_or_default();
-    let content = json!({"a": address, "f": fingerprint, "t": token}).to_string();
-    format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(content))
+    let mut content = json!({"a": address, "f": fingerprint, "t": token});
+    if let Some(url) = crl_url(config, address.as_deref(), api) {
+        content["c"] = url.into();
+    }
+    format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(content.to_string()))
+}
+
+/// Where the agents of this address find the list; nothing where they cannot.
+fn crl_url(config: &EdgeConfig, address: Option<&str>, api: Option<SocketAddr>) -> Option<String> {
+    if let Some(url) = &config.crl_url {
+        return (url != "off").then(|| url.clone());
+    }
+    let api = api?;
+    let (host, _) = address?.rsplit_once(':')?;
+    let here = host == "localhost"
+        || host.ends_with(".localhost")
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback());
+    let place = if api.ip().is_unspecified() {
+        format!("{host}:{}", api.port())
+    } else if api.ip().is_loopback() && !here {
+        // It would be their own loopback, and without a list they would not connect at all.
+        return None;
+    } else {
+        api.to_string()
+    };
+    Some(format!("http://{place}{}", crate::api::CRL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_are_told_of_the_list_where_they_can_reach_it() {
+        let told = |address: &str, api: &str, own: Option<&str>| {
+            let config: EdgeConfig = serde_json::from_value(json!({"crl_url": own})).unwrap();
+            crl_url(&config, Some(address), api.parse().ok())
+        };
+        for (address, api, own, wanted) in [
+            (
+                "127.0.0.1:4443",
+                "127.0.0.1:4041",
+                None,
+                Some("http://127.0.0.1:4041/ca.crl"),
+            ),
+            (
+                "[::1]:4443",
+                "[::1]:4041",
+                None,
+                Some("http://[::1]:4041/ca.crl"),
+            ),
+            ("e.test:4443", "127.0.0.1:4041", None, None),
+            (
+                "e.test:4443",
+                "0.0.0.0:4041",
+                None,
+                Some("http://e.test:4041/ca.crl"),
+            ),
+            (
+                "e.test:4443",
+                "192.0.2.1:4041",
+                None,
+                Some("http://192.0.2.1:4041/ca.crl"),
+            ),
+            ("e.test:4443", "", None, None),
+            (
+                "e.test:4443",
+                "",
+                Some("https://e.test/crl"),
+                Some("https://e.test/crl"),
+            ),
+            ("127.0.0.1:4443", "127.0.0.1:4041", Some("off"), None),
+        ] {
+            assert_eq!(
+                told(address, api, own).as_deref(),
+                wanted,
+                "{address} {api}"
+            );
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! - [`ingress`]: agents; [`session`], [`bind`], [`naming`], [`logins`], [`rpc`]: what they do.
 //! - [`registry`], [`endpoint`]: who serves a name, and the way there.
 //! - [`http`], [`secure`], [`tcp`]: visitors.
-//! - [`ca`], [`certs`]: certificates. [`metrics`], [`api`]: what it tells its operator.
+//! - [`ca`], [`certs`], [`revocation`]: certificates. [`metrics`], [`api`]: what it tells its operator.
 //! - [`parts`]: for `bench/` to time.
 
 mod api;
@@ -28,6 +28,7 @@ mod naming;
 #[doc(hidden)]
 pub mod parts;
 mod registry;
+mod revocation;
 mod rpc;
 mod secure;
 mod session;
@@ -161,7 +162,7 @@ impl Edge {
         for error in certificates.load_pairs(config.certs_dir.as_deref()) {
             tracing::error!(obj = "tls", err = %error, "cannot use a certificate");
         }
-        let join = join::text(&config, agent_addr, authority.fingerprint());
+        let join = join::text(&config, agent_addr, api_addr, authority.fingerprint());
         let tcp_address = http_addr
             .or(https_addr)
             .or(agent_addr)
@@ -180,6 +181,7 @@ impl Edge {
             ports,
             registry,
             certificates,
+            authority: authority.clone(),
             https_config,
             control,
             metrics: Metrics::default(),
@@ -326,6 +328,7 @@ impl Edge {
                 "public_agent_addr",
                 old.public_agent_addr == config.public_agent_addr,
             ),
+            ("crl_url", old.crl_url == config.crl_url),
             ("threads", old.threads == config.threads),
         ];
         for (key, same) in fixed {
@@ -346,6 +349,7 @@ impl Edge {
             public_http_port: old.public_http_port,
             public_https_port: old.public_https_port,
             public_agent_addr: old.public_agent_addr.clone(),
+            crl_url: old.crl_url.clone(),
             threads: old.threads,
             ..config
         };

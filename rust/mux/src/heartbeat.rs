@@ -1,16 +1,21 @@
 //! Heartbeats (wire-protocol §3): four bytes and their echo, over a stream of their own.
 
 use std::collections::hash_map::RandomState;
+use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use crate::Stream;
 
 /// Type of a heartbeat stream.
 pub const STREAM_TYPE: u32 = 0xFFFF_FFFF;
+
+/// How long a reply may take when the road may be gone.
+pub const NUDGED: Duration = Duration::from_secs(3);
 
 /// How often to beat, and how much longer than that a reply may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,33 +51,67 @@ pub enum Failure {
 ///
 /// The stream is not ended while the session lives, failed or not: some peers answer its FIN
 /// with replies without end.
-pub async fn beat(mut stream: Stream, pace: Pace, mut on_beat: impl FnMut(Duration)) -> Failure {
+pub async fn beat(stream: Stream, pace: Pace, on_beat: impl FnMut(Duration)) -> Failure {
+    let (_nobody, nudges) = watch::channel(());
+    beat_nudged(stream, pace, nudges, on_beat).await
+}
+
+/// The same; whenever `nudges` changes, because the machine has slept or its network has changed,
+/// it beats at once, and a reply may take [`NUDGED`] only.
+pub async fn beat_nudged(
+    mut stream: Stream,
+    pace: Pace,
+    mut nudges: watch::Receiver<()>,
+    mut on_beat: impl FnMut(Duration),
+) -> Failure {
+    let mut patience = pace.interval + pace.tolerance;
     let failure = loop {
         let sent = Instant::now();
         let id = token();
         if let Err(error) = stream.write_chunk(Bytes::copy_from_slice(&id)).await {
             break failure_of(&error);
         }
-        match timeout_at(
-            sent + pace.interval + pace.tolerance,
-            read_beat(&mut stream),
-        )
-        .await
-        {
-            Err(_) => break Failure::Timeout,
-            Ok(Err(error)) => break failure_of(&error),
-            Ok(Ok(None)) => break Failure::PeerEnded,
-            Ok(Ok(Some(reply))) if reply != id => break Failure::WrongReply,
-            Ok(Ok(Some(_))) => {
+        let reply = within(sent + patience, &mut nudges, read_beat(&mut stream)).await;
+        match reply {
+            None => break Failure::Timeout,
+            Some(Err(error)) => break failure_of(&error),
+            Some(Ok(None)) => break Failure::PeerEnded,
+            Some(Ok(Some(reply))) if reply != id => break Failure::WrongReply,
+            Some(Ok(Some(_))) => {
                 let latency = sent.elapsed();
                 stream.measured(latency);
                 on_beat(latency);
             }
         }
-        sleep_until(sent + pace.interval).await;
+        tokio::select! {
+            () = sleep_until(sent + pace.interval) => patience = pace.interval + pace.tolerance,
+            () = nudged(&mut nudges) => patience = NUDGED,
+        }
     };
     stream.abandon();
     failure
+}
+
+/// What comes until then; a nudge leaves no more than [`NUDGED`].
+async fn within<T>(
+    mut deadline: Instant,
+    nudges: &mut watch::Receiver<()>,
+    reading: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::pin!(reading);
+    loop {
+        tokio::select! {
+            read = &mut reading => return Some(read),
+            () = sleep_until(deadline) => return None,
+            () = nudged(nudges) => deadline = deadline.min(Instant::now() + NUDGED),
+        }
+    }
+}
+
+async fn nudged(nudges: &mut watch::Receiver<()>) {
+    if nudges.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Echoes beats until the peer ends the stream: four bytes are answered in one frame.

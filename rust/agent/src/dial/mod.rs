@@ -1,6 +1,7 @@
 //! Reaching the edge (agent-behaviour §2): names resolved, addresses tried side by side, proxies,
 //! TLS.
 
+mod fetch;
 mod happy;
 mod kept;
 mod proxy;
@@ -225,24 +226,8 @@ impl Dialer {
         port: u16,
         finish: impl AsyncFn(Road) -> Result<T, DialError>,
     ) -> Result<T, DialError> {
-        let (place, at) = proxy.place();
         let attempt = async {
-            let sources = match place.parse() {
-                Ok(ip) => Source::Literal(ip),
-                // Of the name of a proxy nobody outside knows.
-                Err(_) => Source::System,
-            };
-            let found = self.names.ask(sources, place, || Err(String::new()));
-            let found = found
-                .await
-                .map_err(|reason| proxy.fail(format!("cannot resolve its name: {reason}")))?;
-            let interface = self.interface.as_deref();
-            let socket = happy::race(found, at, interface, &mut Vec::new()).await;
-            let socket = socket.map_err(|error| match error {
-                Some((_, error)) => proxy.fail(format!("cannot reach it: {error}")),
-                None => proxy.fail("it has no address"),
-            })?;
-            settle(&socket);
+            let socket = self.reach(proxy).await?;
             let road = proxy.pass(socket, host, port).await?;
             let through = |source| DialError::Through {
                 proxy: proxy.shown().to_owned(),
@@ -257,6 +242,36 @@ impl Dialer {
         timeout(self.limit, attempt).await.map_err(slow)?
     }
 
+    async fn reach(&self, proxy: &Proxy) -> Result<TcpStream, DialError> {
+        let (place, port) = proxy.place();
+        let source = match place.parse() {
+            Ok(ip) => Source::Literal(ip),
+            // Of the name of a proxy nobody outside knows.
+            Err(_) => Source::System,
+        };
+        let found = self.names.ask(source, place, || Err(String::new())).await;
+        let found =
+            found.map_err(|reason| proxy.fail(format!("cannot resolve its name: {reason}")))?;
+        let interface = self.interface.as_deref();
+        let socket = happy::race(found, port, interface, &mut Vec::new()).await;
+        let socket = socket.map_err(|error| match error {
+            Some((_, error)) => proxy.fail(format!("cannot reach it: {error}")),
+            None => proxy.fail("it has no address"),
+        })?;
+        settle(&socket);
+        Ok(socket)
+    }
+
+    /// A connection to an HTTP proxy itself, for a request that it passes on.
+    async fn to_proxy(&self, proxy: &Proxy) -> Result<Road, DialError> {
+        let attempt = async {
+            let socket = self.reach(proxy).await?;
+            proxy.itself(socket).await
+        };
+        let slow = |_| proxy.fail(format!("no connection to it within {:?}", self.limit));
+        timeout(self.limit, attempt).await.map_err(slow)?
+    }
+
     /// Where an inspecting proxy is expected, it inspects this too.
     fn tls_of_resolvers(&self) -> Result<Arc<ClientConfig>, String> {
         let cas = if self.host_roots {
@@ -264,7 +279,7 @@ impl Dialer {
         } else {
             Cas::Trusted
         };
-        trust::edge(&cas).map_err(|error| error.to_string())
+        trust::edge(&cas, None).map_err(|error| error.to_string())
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, StatusCode, header, request};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -82,14 +82,37 @@ impl Proxy {
         host: &str,
         port: u16,
     ) -> Result<Road, DialError> {
-        match self.plan.kind {
-            ProxyKind::Http => self.connect(Road::Plain(socket), host, port).await,
-            ProxyKind::Https => {
-                let road = self.secure(socket).await?;
-                self.connect(road, host, port).await
-            }
-            ProxyKind::Socks5 => self.socks(socket, host, port).await,
+        if !self.passes_requests() {
+            return self.socks(socket, host, port).await;
         }
+        let road = self.itself(socket).await?;
+        self.connect(road, host, port).await
+    }
+
+    /// Whether it takes plain requests, to pass them on.
+    pub(crate) fn passes_requests(&self) -> bool {
+        self.plan.kind != ProxyKind::Socks5
+    }
+
+    /// What an HTTP proxy is spoken to over.
+    ///
+    /// # Errors
+    /// [`DialError::Proxy`].
+    pub(crate) async fn itself(&self, socket: TcpStream) -> Result<Road, DialError> {
+        match self.plan.kind {
+            ProxyKind::Https => self.secure(socket).await,
+            _ => Ok(Road::Plain(socket)),
+        }
+    }
+
+    /// A request with the credentials for the proxy.
+    pub(crate) fn signed(&self, request: request::Builder) -> request::Builder {
+        if self.plan.user.is_empty() {
+            return request;
+        }
+        let pair = format!("{}:{}", self.plan.user, self.plan.password.expose());
+        let value = format!("Basic {}", STANDARD.encode(pair));
+        request.header(header::PROXY_AUTHORIZATION, value)
     }
 
     pub(crate) fn fail(&self, reason: impl std::fmt::Display) -> DialError {
@@ -136,16 +159,12 @@ impl Proxy {
             .map_err(|error| self.fail(error))?;
         let connection = connection.with_upgrades();
         tokio::pin!(connection);
-        let mut request = Request::builder()
+        let request = Request::builder()
             .method(Method::CONNECT)
             .uri(&place)
             .header(header::HOST, &place);
-        if !self.plan.user.is_empty() {
-            let pair = format!("{}:{}", self.plan.user, self.plan.password.expose());
-            let value = format!("Basic {}", STANDARD.encode(pair));
-            request = request.header(header::PROXY_AUTHORIZATION, value);
-        }
-        let request = request
+        let request = self
+            .signed(request)
             .body(Empty::<Bytes>::new())
             .map_err(|error| self.fail(error))?;
         let exchange = async {
@@ -210,7 +229,7 @@ impl Proxy {
 }
 
 /// What hyper says of a failed exchange, in words for who set the proxy.
-fn told(error: &hyper::Error) -> String {
+pub(super) fn told(error: &hyper::Error) -> String {
     if error.is_parse() {
         "it does not speak HTTP, or answers with too large a head".into()
     } else if error.is_incomplete_message() || error.is_canceled() {
