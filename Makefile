@@ -18,7 +18,7 @@ export PATH := $(BIN):$(CURDIR)/.tools/bin:$(PATH)
 SOURCES := $(shell find rust python -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name '*.html' -o -name '*.css' -o -name '*.js' \) -not -path '*/__pycache__/*' 2>/dev/null) \
            Cargo.toml Cargo.lock $(wildcard pyproject.toml)
 
-.PHONY: help run build test test-rust test-python check fmt format lint types deny actions bench bench-keep dist system clean
+.PHONY: release help run build test test-rust test-python check fmt format lint types deny actions bench bench-keep dist system clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -106,6 +106,11 @@ bench-keep: ## the figures of the last `make bench` are the ones to compare with
 dist: $(VENV)/.tools ## wheel and source package in dist/
 	$(BIN)/maturin build --locked --release --out dist --interpreter $(BIN)/python
 	$(BIN)/maturin sdist --out dist
+
+# FILES: folder of single files named portway-VERSION-OS-ARCH[-LIBC]. KEY: secret key of `minisign -G`. URL: where they will be.
+release: ## signed manifest of the files of a release: make release FILES=dist URL=https://… KEY=FILE [CHANNEL=beta]
+	tools/release $(FILES) --version $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1) \
+	  --channel $(or $(CHANNEL),stable) --url $(URL) --key $(KEY)
 
 system: ## Debian packages that the tests use (needs root)
 	@tools/need --install build test bench

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 if TYPE_CHECKING:
     from subprocess import Popen
 
-Kind = Literal["agent", "edge", "load", "probe"]
+Kind = Literal["agent", "edge", "load", "probe", "verify"]
 Plan = Mapping[str, Any]
 
 

@@ -6,6 +6,7 @@ processes, control groups). Only the network is ours, so an edge of the test can
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shlex
@@ -59,8 +60,9 @@ class Machine:
     def _leader(self) -> int:
         assert self.process.running(), self.process.shown()
         for pid in _children(self.process.pid):
-            if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
-                return pid
+            with contextlib.suppress(FileNotFoundError):  # one of those on the way to it, gone by now
+                if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
+                    return pid
         return 0
 
     def path(self, name: str) -> Path:
@@ -75,19 +77,15 @@ class Machine:
         os.chown(path, owner, owner)
         return name
 
+    def inside(self, *argv: str) -> list[str]:
+        """The words that run a program in the machine."""
+        enter = ["nsenter", f"--target={self.leader}", "--all", "--wd=/", "env", "-i", "PATH=/usr/sbin:/usr/bin:/bin"]
+        return [*_root(), *enter, *argv]
+
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Runs a program in the machine."""
-        inside = [
-            "nsenter",
-            f"--target={self.leader}",
-            "--all",
-            "--wd=/",
-            "env",
-            "-i",
-            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-        ]
         return subprocess.run(
-            [*_root(), *inside, *argv], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2 * PATIENCE
+            self.inside(*argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2 * PATIENCE
         )
 
     def portway(self, *argv: str) -> subprocess.CompletedProcess[str]:

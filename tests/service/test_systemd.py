@@ -12,7 +12,7 @@ import pytest
 from conftest import NewEdge
 from harness.edge import Edge
 from harness.machine import Machine
-from harness.process import until
+from harness.process import Process, portway, until
 from harness.upstreams import HttpUpstream, Upstreams
 from harness.visitor import Visitor
 
@@ -150,6 +150,20 @@ def test_warnings_go_to_the_journal_with_their_priority(machine: Machine, edge: 
     ours = machine.journal(UNIT, "--output=cat", f"_PID={pid(machine)}")
     assert "lvl=info" not in ours
     assert edge.token not in machine.journal(UNIT)
+
+
+def test_without_a_journal_it_speaks_to_syslog(machine: Machine, edge: Edge) -> None:
+    config = configured(machine, edge, "http://127.0.0.1:9")
+    service = Process("service", machine.inside(*portway(), "service", "run", "--config", config))
+    try:
+        until("its endpoint is up", lambda: visited(edge) == 502)
+        logged = until(
+            "the record", lambda: machine.run("journalctl", "--quiet", "--identifier=portway", "--output=cat").stdout
+        )
+        assert logged.startswith('lvl=warn msg="failed to open private leg"')
+        assert service.lines == []
+    finally:
+        service.stop()
 
 
 def test_with_a_log_of_its_own_nothing_goes_to_the_journal(machine: Machine, edge: Edge) -> None:

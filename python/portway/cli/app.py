@@ -23,7 +23,9 @@ def main(program: str, argv: list[str]) -> int:
     try:
         result = evaluate(program, argv)
         if isinstance(result, Launch):
-            run(result.plan, result.kind)
+            from portway.update.trial import begun
+
+            run(begun(result), result.kind)
         return result
     except KeyboardInterrupt:
         return 130

@@ -34,6 +34,7 @@ COMMANDS = {
     "service uninstall": ("service", "Remove the service"),
     "service run": ("service", ""),
     "diagnose": ("diagnose", "Find out why there is no connection to the edge"),
+    "update": ("update", "Update to the newest version, or say who does"),
     "completion": ("completion", "Print completion code for bash, zsh, fish or PowerShell"),
     "credits": ("credits", "Authors and licences of the software in it"),
     "version": ("version", "Print the version"),

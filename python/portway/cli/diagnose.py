@@ -42,6 +42,7 @@ def diagnose(
     """
     from portway.__main__ import program
     from portway.cli.agent import Settings
+    from portway.config import values
     from portway.diagnose import judge, probe, report, screen
 
     if switch and switch[0].lower() not in ("true", "false"):  # `--ipv6 true` is how some write it
@@ -57,6 +58,11 @@ def diagnose(
             "Give the join string of your edge to `portway config join`, or set agent.connect_url."
         )
     internet = given.text("internet") or INTERNET
+    if internet != "off":
+        try:
+            internet = values.connect_url(internet)
+        except ValueError as error:
+            raise CommandError(f'invalid argument "{internet}" for "--internet" flag: {error}') from None
     print(f"Testing {program()} connectivity...\n", flush=True)
     plan: dict[str, Any] = {
         "version": 1,

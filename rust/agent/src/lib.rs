@@ -7,6 +7,7 @@
 //! - [`wake`]: when all of that is to be looked at anew.
 //! - [`forward`]: visitors to upstreams.
 //! - [`board`], [`console`]: what it shows. [`web`]: the same for programs, and how they steer it.
+//! - [`probe`]: the way to the edge, step by step.
 
 mod backoff;
 mod board;
@@ -17,6 +18,7 @@ mod endpoint;
 mod forward;
 mod metrics;
 pub mod plan;
+pub mod probe;
 mod room;
 mod roster;
 mod run;

@@ -65,6 +65,9 @@ pub struct Plan {
     /// The operating system runs it as a service.
     #[serde(default)]
     pub service: bool,
+    /// Files that an update has left behind, to go once this version has been online.
+    #[serde(default)]
+    pub proven: Vec<PathBuf>,
     /// What was noted before logging began.
     #[serde(default)]
     pub records: Vec<Note>,

@@ -534,19 +534,19 @@ async fn read(stream: &mut Stream) -> Result<Value, SessionError> {
     timeout(ANSWER, reading).await.map_err(|_| slow())?
 }
 
-async fn call(mux: &Session, kind: u32, message: &Value) -> Result<Value, SessionError> {
+pub(crate) async fn call(mux: &Session, kind: u32, message: &Value) -> Result<Value, SessionError> {
     let mut stream = begin(mux, kind, message).await?;
     read(&mut stream).await
 }
 
-fn os() -> &'static str {
+pub(crate) fn os() -> &'static str {
     match std::env::consts::OS {
         "macos" => "darwin",
         os => os,
     }
 }
 
-fn arch() -> &'static str {
+pub(crate) fn arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

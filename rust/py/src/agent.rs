@@ -55,6 +55,7 @@ async fn agent(mut plan: Plan, room: Room) -> Result<(), Fatal> {
     let hooks = Outside {
         announce: plan.announce,
         told: Mutex::default(),
+        proven: std::mem::take(&mut plan.proven),
     };
     let (embedded, address, hint) = if let Some(address) = plan.edge.take() {
         (None, address, None)
@@ -108,6 +109,7 @@ struct Outside {
     announce: bool,
     /// The last cause of being offline that was told.
     told: Mutex<String>,
+    proven: Vec<std::path::PathBuf>,
 }
 
 impl Hooks for Outside {
@@ -135,6 +137,10 @@ impl Hooks for Outside {
     }
 
     fn ready(&self) {
+        for path in &self.proven {
+            // What is not there any more is as it should be.
+            let _ = std::fs::remove_file(path);
+        }
         systemd::notify("READY=1");
     }
 

@@ -14,14 +14,14 @@ use crate::{plan, runtime};
 pub(crate) fn run(descriptor: i32) -> Result<(), Fatal> {
     let plan: ProbePlan = plan::read(descriptor)?;
     let runtime = runtime::start(1, "portway-probe")?;
-    runtime.block_on(portway_agent::probe::run(plan, &tell));
+    runtime.block_on(portway_agent::probe::run(plan, &|event| tell(&event)));
     // A name that is still being resolved must not hold up the end.
     runtime.shutdown_background();
     Ok(())
 }
 
-fn tell(event: Event) {
-    if let Ok(mut line) = serde_json::to_string(&event) {
+fn tell(event: &Event) {
+    if let Ok(mut line) = serde_json::to_string(event) {
         line.push('\n');
         // Nobody has to read it.
         let mut out = std::io::stdout().lock();

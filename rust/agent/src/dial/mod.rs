@@ -24,9 +24,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use self::happy::Found;
-use self::proxy::Proxy;
-use self::resolve::{Names, Source};
+pub(crate) use self::happy::{Found, race};
+pub(crate) use self::proxy::Proxy;
+pub(crate) use self::resolve::{Names, Source};
 pub(crate) use self::road::Road;
 use crate::plan::{Cas, EdgeAddress};
 use crate::trust;

@@ -114,7 +114,8 @@ pub(crate) async fn date(stream: EdgeStream, host: &str) -> Result<i64, String> 
     let date = answer.headers().get(http::header::DATE);
     let date = date.and_then(|date| date.to_str().ok());
     let date = date.ok_or("the answer has no date")?;
-    let time = httpdate::parse_http_date(date).map_err(|_| "the date of the answer makes no sense")?;
+    let time =
+        httpdate::parse_http_date(date).map_err(|_| "the date of the answer makes no sense")?;
     let since = time
         .duration_since(std::time::UNIX_EPOCH)
         .map_err(|error| error.to_string())?;

@@ -67,7 +67,7 @@ impl Event {
         match result {
             Ok(_) => self.ok = true,
             Err(error) => {
-                self.err = error.to_string();
+                self.err = crate::without_number(&error.to_string());
                 self.code = code;
             }
         }
@@ -80,11 +80,14 @@ impl Event {
 impl Certificate {
     pub(crate) fn read(der: &[u8]) -> Self {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der);
-        let fingerprint = digest.as_ref().iter().fold(String::new(), |mut text, byte| {
-            use std::fmt::Write;
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
+        let fingerprint = digest
+            .as_ref()
+            .iter()
+            .fold(String::new(), |mut text, byte| {
+                use std::fmt::Write;
+                let _ = write!(text, "{byte:02x}");
+                text
+            });
         let Ok((_, found)) = X509Certificate::from_der(der) else {
             return Self {
                 fingerprint,

@@ -128,9 +128,8 @@ impl<'a> Way<'a> {
             let four = found.iter().filter(|address| address.is_ipv4());
             let six = found.iter().filter(|address| address.is_ipv6());
             let chosen: Vec<_> = match family {
-                Family::V6 => six.collect(),
                 Family::Usual if four.clone().next().is_some() => four.collect(),
-                Family::Usual => six.collect(),
+                Family::Usual | Family::V6 => six.collect(),
             };
             if chosen.is_empty() && family == Family::V6 {
                 let event = Event::new(section, "resolve", host);
@@ -201,7 +200,10 @@ impl<'a> Way<'a> {
         let race = race(found, port, self.plan.edge.interface.as_deref(), &mut tried);
         let socket = timeout(STEP, race).await.map_err(|_| slow())?;
         let socket = socket.map_err(|failed| {
-            failed.map_or_else(|| "it has no address".into(), |(_, error)| error.to_string())
+            failed.map_or_else(
+                || "it has no address".into(),
+                |(_, error)| error.to_string(),
+            )
         })?;
         let at = socket.peer_addr().map_err(|error| error.to_string())?;
         Ok((socket, at))
@@ -307,8 +309,10 @@ impl One<'_> {
         let connected = timeout(STEP, connecting).await;
         connected.map_err(|_| other(slow()))?.map_err(|error| {
             let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-            let is_verification =
-                matches!(inner, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::General(_)));
+            let is_verification = matches!(
+                inner,
+                Some(rustls::Error::InvalidCertificate(_) | rustls::Error::General(_))
+            );
             TlsFailure {
                 text: format!("{error}{}", trust::hint(&error)),
                 is_verification,
