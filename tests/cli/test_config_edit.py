@@ -192,6 +192,17 @@ def test_another_programs_file_is_read_and_not_written(home: Path, capsys: pytes
     assert theirs.read_text() == "version: 3\nagent: {authtoken: T}\n"
 
 
+def test_what_is_wrong_elsewhere_does_not_hinder_and_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path("c.yml")
+    path.write_text("version: 3\nbogus: 1\nagent:\n  log_level: loud\n")
+    path.chmod(0o600)
+    code, out, err = run(capsys, "config", "add-authtoken", "t", "--config", "c.yml")
+    assert (code, out) == (0, "Authtoken saved to configuration file: c.yml\n")
+    told = "Warning: c.yml cannot be used yet, for 2 problems that it had before: `portway config check` tells more.\n"
+    assert err == told
+    assert path.read_text() == "version: 3\nbogus: 1\nagent:\n  authtoken: t\n  log_level: loud\n"
+
+
 # === files and their rights
 
 
@@ -307,6 +318,18 @@ def test_edit_works_on_a_broken_file_and_tells_what_is_wrong(
     code, out, err = run(capsys, "config", "edit", "--config", "c.yml")
     assert (code, out) == (0, "")
     assert "line 2, column 1: unknown key bogus" in err
+
+
+def test_edit_tells_that_another_programs_file_is_left(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    editor(home, monkeypatch, "exit 0")
+    theirs = home / ".config" / "ngrok" / "ngrok.yml"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("version: 3\n")
+    code, _, err = run(capsys, "config", "edit")
+    assert code == 0
+    assert err.splitlines()[0].startswith(f"{theirs} is another program's, and is no longer read once {home / DEFAULT}")
 
 
 def test_an_editor_that_is_not_there_is_named(

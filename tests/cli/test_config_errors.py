@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.command import run
+from cli.command import plan, run
 from cli.config_files import problems, write
 from portway.config.errors import SHOWN
 from portway.config.load import load
@@ -62,6 +62,16 @@ UNITS = "(units: ns us ms s m h)"
         (ONE + "    upstream: {url: 80}\n    traffic-policy: {}\n",
          "5:5 unknown key endpoints[0].traffic-policy (did you mean traffic_policy?)"),
         (ONE + "    upstream: {url: 80}\n    binding: internal\n", "5:5 endpoints[0].binding is a list: bindings: [X]"),
+        (ONE + "    upstream: {url: 80}\n    policy_file: x\n",
+         "5:5 endpoints[0].policy_file is written as traffic_policy_file in an endpoint"),
+        (ONE + "    upstream: {url: 80}\n    crt: x\n",
+         "5:5 endpoints[0].crt is written as agent_tls_termination.server_certificate in an endpoint"),
+        (ONE + "    upstream: {url: 80}\n    oauth: {}\n",
+         "5:5 endpoints[0].oauth belongs under tunnels: until your edge has traffic policies"),
+        (V3 + "--log: stdout\n", "2:1 unknown key --log (allowed here: version, agent, endpoints, tunnels)"),
+        (V3 + "agent:\n  --log: stdout\n", "3:3 unknown key agent.--log (did you mean log?)"),
+        (V3 + "agent:\n  Log_Level: info\n", "3:3 unknown key agent.Log_Level (did you mean log_level?)"),
+        (V3 + "agent:\n  server_addr: e:1\n", "3:3 agent.server_addr is called connect_url in version 3"),
         ("version: 2\nagent: {}\n", "2:1 agent needs `version: 3`"),
         ("version: 2\nendpoints: []\n", "2:1 endpoints needs `version: 3`"),
         ("version: 2\nconnect_url: e:443\n", "2:1 connect_url is called server_addr in version 2"),
@@ -144,6 +154,12 @@ UNITS = "(units: ns us ms s m h)"
         ("version: 2\ntunnels:\n  t: {proto: tcp, addr: 80, basic_auth: ['a:b']}\n",
          "3:41 tunnels.t.basic_auth makes no sense on an endpoint of protocol tcp"),
         ("version: 2\ntunnels:\n  t: {proto: tls, addr: 80, crt: x}\n", "3:34 tunnels.t: crt needs key"),
+        (ONE + "    url: tls://a\n    upstream: {url: 80}\n    agent_tls_termination: {server_private_key: k}\n",
+         '6:49 endpoints[0] "a": agent_tls_termination.server_private_key needs server_certificate'),
+        ("version: 2\ntunnels:\n  a: {proto: tcp, addr: 1}\n  b: {proto: tcp, addr: 2, name: a}\n",
+         "4:3 'a' is the name of two tunnels (first on line 3)"),
+        (TUNNEL + "    subdomain: a_b\n",
+         "6:16 tunnels.t.subdomain: 'a_b': a subdomain has letters, digits, - and . only"),
         (TUNNEL + "    domain: x\n    subdomain: y\n", "7:16 tunnels.t: domain and subdomain exclude each other"),
         (V3 + "endpoints:\n  - {name: a, upstream: {url: 1}}\ntunnels:\n  a: {proto: http, addr: 80}\n",
          "5:3 'a' is the name of an endpoint and of a tunnel (first on line 3)"),
@@ -173,6 +189,32 @@ def test_the_problems_of_several_files_name_their_file(home: Path, capsys: pytes
         f"ERROR:  Error reading configuration file '{first}': 2 problems",
         f"ERROR:  Error reading configuration file '{second}': 1 problem",
     ]
+
+
+def test_a_name_that_two_files_give_is_told_with_both(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = write(home / "a.yml", "version: 3\nendpoints:\n  - {name: x, upstream: {url: 1}}\n")
+    second = write(home / "b.yml", "version: 2\ntunnels:\n  x: {proto: http, addr: 80}\n")
+    _, _, err = run(capsys, "config", "check", "--config", f"{first},{second}")
+    assert f"'{second}': 1 problem" in err
+    assert f"line 3, column 3: 'x' is the name of an endpoint and of a tunnel (first on line 3 of {first})" in err
+
+
+def test_labels_in_version_3_are_told_and_cannot_be_started(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(home / "c.yml", "version: 3\ntunnels:\n  x: {labels: [edge=e], addr: 80}\n")
+    code, _, err = run(capsys, "config", "check", "--config", str(file))
+    assert code == 0
+    assert "tunnels.x: labels are not supported in version 3: give it a url instead" in err
+    code, _, err = run(capsys, "start", "x", "--config", str(file))
+    assert code == 1
+    assert "(ERR_NGROK_358)" in err
+
+
+def test_what_a_later_file_replaces_is_noted(home: Path) -> None:
+    first = write(home / "a.yml", "version: 3\nendpoints:\n  - {name: x, upstream: {url: 1}}\n")
+    second = write(home / "b.yml", "version: 3\nendpoints:\n  - {name: x, upstream: {url: 2}}\n")
+    records = plan("start", "x", "--config", f"{first},{second}")["records"]
+    told = f"the endpoint x of {second} replaces that of {first}"
+    assert {"lvl": "debug", "msg": told, "fields": {}} in records
 
 
 def test_no_more_problems_are_told_than_anyone_reads(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

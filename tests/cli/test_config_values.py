@@ -236,7 +236,7 @@ def test_labels_are_told_to_be_gone_when_started(capsys: pytest.CaptureFixture[s
     file = write(Path.cwd() / "c.yml", "version: 3\ntunnels:\n  l: {labels: [a=b], addr: 80}\n")
     assert run(capsys, "config", "check", "--config", str(file))[0] == 0
     _, _, err = run(capsys, "start", "l", "--config", str(file))
-    assert "endpoints by labels are no longer supported: give it a url instead" in err
+    assert "endpoints by labels are not supported in version 3" in err
 
 
 # === YAML

@@ -63,9 +63,24 @@ def _remark(path: Path, replaced: Path | None) -> None:
     """What else is to be known about a file that has just got a secret."""
     if replaced:
         notice(f"{replaced} is no longer read: {path} takes its place.")
+    if problems := _problems(path):
+        rest = f"{problems} that it had before: `portway config check` tells more"
+        notice(f"Warning: {path} cannot be used yet, for {rest}.")
     if os.name == "posix" and (mode := path.stat().st_mode & 0o777) & 0o077:
         command_line = f"chmod 600 {shlex.quote(str(path))}"
         notice(f"Warning: others can read {path} (mode {mode:o}), which holds a secret: run `{command_line}`.")
+
+
+def _problems(path: Path) -> str:
+    """How many there are in a file, if any."""
+    from portway.config.errors import ConfigError
+    from portway.config.load import load
+
+    try:
+        load([path])
+    except ConfigError as error:
+        return _count(len(error.problems), "problem")
+    return ""
 
 
 def join(
@@ -142,6 +157,8 @@ def edit(given: Given) -> int:
     """Open the configuration file in an editor, and check it afterwards."""
     path = _one_path(given)
     if not path.exists():
+        if theirs := _replaced(given):
+            notice(f"{theirs} is another program's, and is no longer read once {path} is there.")
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(SKELETON)

@@ -249,6 +249,8 @@ class _File:
                 "binding": "is a list: bindings: [X]",
             }
             options = self.reader.map(value, TUNNEL, path, hints)
+            if "labels" in options and version == 3:
+                self.config.notices.append(f"{path}: labels are not supported in version 3: give it a url instead")
             for new in dict.fromkeys(DEPRECATED[key] for key in options if key in DEPRECATED):
                 old = [key for key in options if DEPRECATED.get(key) == new]
                 verb, them = ("is", "it") if len(old) == 1 else ("are", "them")

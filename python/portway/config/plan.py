@@ -12,6 +12,11 @@ from portway.config.model import Config, Entry
 from portway.config.reader import nearest
 from portway.config.sources import Names, Sources
 
+NO_LABELS = (
+    "endpoints by labels are not supported in version 3: give it a url, or leave it in a file of version 2"
+    " (ERR_NGROK_358)"
+)
+
 
 def tunnel_entry(name: str, definition: Mapping[str, Any]) -> Entry:
     """An entry of flags instead of a file."""
@@ -69,7 +74,7 @@ def meaning(entry: Entry) -> list[dict[str, Any]]:
 def _plans(entry: Entry, sources: Sources) -> list[dict[str, Any]]:
     given = entry.options
     if "labels" in given and "proto" not in given:
-        raise ValueError("endpoints by labels are no longer supported: give it a url instead")
+        raise ValueError(NO_LABELS)
     proto = given.get("proto", "https")
     if proto not in ("http", "https", "tcp", "tls"):
         raise ValueError(f"unknown protocol name {proto!r}: use http, tcp or tls")
