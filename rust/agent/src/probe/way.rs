@@ -114,7 +114,7 @@ impl<'a> Way<'a> {
         cas: &Cas,
         talk: Option<&Secret>,
     ) {
-        let config = match trust::edge(cas) {
+        let config = match trust::edge(cas, None) {
             Ok(config) => config,
             Err(error) => {
                 let event = Event::new(section, "tls", host);
@@ -175,7 +175,7 @@ impl<'a> Way<'a> {
                     Cas::Host => Cas::Host,
                     _ => Cas::Trusted,
                 };
-                trust::edge(&cas).map_err(|error| error.to_string())
+                trust::edge(&cas, None).map_err(|error| error.to_string())
             };
             let found = self.names.ask(source, host, tls).await?;
             let mut all = found.now;
