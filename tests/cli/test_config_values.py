@@ -232,6 +232,14 @@ def test_what_an_endpoint_cannot_be_started_with_is_told_when_it_is(
     assert told in err
 
 
+def test_labels_in_version_2_are_those_of_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(Path.cwd() / "c.yml", "version: 2\ntunnels:\n  l: {labels: [a=b, c=d=e], addr: 80}\n")
+    (made,) = plan("start", "l", "--config", str(file))["endpoints"]
+    assert (made["labels"], made["url"], made["upstream"]) == ({"a": "b", "c": "d=e"}, "", "http://localhost:80")
+    write(file, "version: 2\ntunnels:\n  l: {labels: [ab], addr: 80}\n")
+    assert "'ab' is no label: write it as key=value" in run(capsys, "start", "l", "--config", str(file))[2]
+
+
 def test_labels_are_told_to_be_gone_when_started(capsys: pytest.CaptureFixture[str]) -> None:
     file = write(Path.cwd() / "c.yml", "version: 3\ntunnels:\n  l: {labels: [a=b], addr: 80}\n")
     assert run(capsys, "config", "check", "--config", str(file))[0] == 0

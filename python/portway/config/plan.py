@@ -74,7 +74,9 @@ def meaning(entry: Entry) -> list[dict[str, Any]]:
 def _plans(entry: Entry, sources: Sources) -> list[dict[str, Any]]:
     given = entry.options
     if "labels" in given and "proto" not in given:
-        raise ValueError(NO_LABELS)
+        if entry.version == 3:
+            raise ValueError(NO_LABELS)
+        return [_labelled(entry, sources)]
     proto = given.get("proto", "https")
     if proto not in ("http", "https", "tcp", "tls"):
         raise ValueError(f"unknown protocol name {proto!r}: use http, tcp or tls")
@@ -84,10 +86,23 @@ def _plans(entry: Entry, sources: Sources) -> list[dict[str, Any]]:
     if proto == "http" and set(schemes) == {"http", "https"}:
         secure = _plan(entry, sources, "https", entry.name)
         plain = _plan(entry, sources, "http", f"{entry.name} (http)")
+        if plain["url"] == "http://":
+            plain["host_of"] = secure["name"]  # one host, whichever the edge chooses
         return [secure, plain]
     if proto == "http":
         proto = schemes[0] if schemes else "https"
     return [_plan(entry, sources, proto, entry.name)]
+
+
+def _labelled(entry: Entry, sources: Sources) -> dict[str, Any]:
+    """An endpoint by labels: the edge knows which visitors are meant."""
+    pairs = [label.partition("=") for label in entry.options["labels"]]
+    for key, equals, _ in pairs:
+        if not key or not equals:
+            raise ValueError(f"labels: {key!r} is no label: write it as key=value")
+    scheme = str(entry.options.get("addr", "")).partition("://")[0]
+    plan = _plan(entry, sources, scheme if scheme in ("tcp", "tls") else "https", entry.name)
+    return {**plan, "url": "", "labels": {key: value for key, _, value in pairs}}
 
 
 def _plan(entry: Entry, sources: Sources, proto: str, name: str) -> dict[str, Any]:

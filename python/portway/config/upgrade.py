@@ -153,6 +153,8 @@ def _meaning(config: Config) -> dict[str, Any]:
 
 
 def _meaning_of(entry: Entry) -> Any:
+    if "labels" in entry.options:
+        return entry.options  # they stay, but version 3 cannot start them
     try:
         return meaning(entry)
     except ValueError:

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use portway_wire::Opts;
-use portway_wire::bind::{BindExtra, BindRequest, BindResponse};
+use portway_wire::bind::{BindExtra, BindRequest, BindResponse, LabeledRequest};
 use rustls::ServerConfig;
 
 use crate::forward::upstream::Upstream;
@@ -20,6 +20,8 @@ pub(crate) struct Endpoint {
     pub(crate) visitors_tls: Option<Arc<ServerConfig>>,
     pub(crate) metrics: Arc<Metrics>,
     bound: Mutex<Option<Bound>>,
+    /// URL to ask for in the place of that of the plan.
+    followed: Mutex<Option<String>>,
 }
 
 /// What the edge answered to the last bind; the next one repeats it, so the URL stays.
@@ -45,6 +47,7 @@ impl Endpoint {
             plan,
             metrics: Arc::default(),
             bound: Mutex::default(),
+            followed: Mutex::default(),
         })
     }
 
@@ -75,6 +78,17 @@ impl Endpoint {
         *self.bound.lock() = None;
     }
 
+    fn first_opts(&self) -> Opts {
+        match &*self.followed.lock() {
+            Some(url) => EndpointPlan {
+                url: url.clone(),
+                ..self.plan.clone()
+            }
+            .bind_opts(),
+            None => self.plan.bind_opts(),
+        }
+    }
+
     /// The request of the next bind.
     pub(crate) fn request(&self) -> BindRequest {
         let bound = self.bound.lock();
@@ -82,7 +96,7 @@ impl Endpoint {
         BindRequest {
             id: bound.map(|bound| bound.id.clone()).unwrap_or_default(),
             proto: self.plan.proto.clone(),
-            opts: bound.map_or_else(|| self.plan.bind_opts(), |bound| bound.opts.clone()),
+            opts: bound.map_or_else(|| self.first_opts(), |bound| bound.opts.clone()),
             extra: BindExtra {
                 name: self.plan.name.clone(),
                 token: bound.map(|bound| bound.token.clone()).unwrap_or_default(),
@@ -97,6 +111,37 @@ impl Endpoint {
         }
     }
 
+    /// The request of a bind by labels, if it is to be bound so.
+    pub(crate) fn labeled_request(&self) -> Option<LabeledRequest> {
+        let plan = &self.plan;
+        (!plan.labels.is_empty()).then(|| LabeledRequest {
+            labels: plan.labels.clone(),
+            forwards_to: plan.shown_upstream().to_owned(),
+            forwards_proto: plan.upstream_protocol.clone(),
+            metadata: plan.metadata.clone(),
+        })
+    }
+
+    /// Takes in the id of a bind by labels. Without one the edge goes on calling it as before.
+    pub(crate) fn labeled_as(&self, id: String) -> Bound {
+        let kept = self.bound().map(|bound| bound.id).unwrap_or_default();
+        self.answered(BindResponse {
+            id: if id.is_empty() { kept } else { id },
+            url: self.plan.shown_labels(),
+            ..BindResponse::default()
+        })
+    }
+
+    /// Asks for the host of another endpoint, once that has one.
+    pub(crate) fn follow(&self, other: &Self) {
+        let Some(url) = other.bound().map(|bound| bound.url) else {
+            return;
+        };
+        if let Some(host) = host_of(&url) {
+            *self.followed.lock() = Some(format!("{}://{host}", self.plan.proto));
+        }
+    }
+
     /// Takes in the answer. An id that was restored keeps its URL, whatever the answer says.
     pub(crate) fn answered(&self, response: BindResponse) -> Bound {
         let mut place = self.bound.lock();
@@ -108,5 +153,33 @@ impl Endpoint {
         };
         *place = Some(bound.clone());
         bound
+    }
+}
+
+/// The host of a URL, without its port.
+fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let end = match rest.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => host.len(),
+        _ => rest.len(),
+    };
+    rest.get(..end).filter(|host| !host.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_a_url_has_no_scheme_and_no_port() {
+        for (url, host) in [
+            ("https://a.test", Some("a.test")),
+            ("https://a.test:8443", Some("a.test")),
+            ("http://[::1]:80", Some("[::1]")),
+            ("https://", None),
+            ("edge=x", None),
+        ] {
+            assert_eq!(host_of(url), host, "{url}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What an agent is told (ARCHITECTURE: the plan). Python has read and checked it; a key that is
 //! not known here is refused.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -206,6 +207,12 @@ pub struct EndpointPlan {
     /// As asked for; may be empty.
     #[serde(default)]
     pub url: String,
+    /// Name of the endpoint whose host this one asks for, as soon as the edge has given it one.
+    #[serde(default)]
+    pub host_of: Option<String>,
+    /// The edge decides by these where visitors come from; there is no URL to ask for then.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// Normalised: `http://localhost:8080`, `localhost:22`, `tls://…`, `unix:…`, `file://…`.
     pub upstream: String,
     /// The upstream as logs and screens show it.
@@ -306,6 +313,16 @@ impl EndpointPlan {
         } else {
             &self.addr
         }
+    }
+
+    /// The labels as they are shown.
+    pub fn shown_labels(&self) -> String {
+        let pairs: Vec<_> = self
+            .labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        pairs.join(",")
     }
 
     /// The options of the first bind. Later ones repeat what the edge answered.

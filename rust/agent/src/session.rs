@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use portway_mux::heartbeat::{self, Failure, Pace};
 use portway_mux::{Acceptor, Closed, ErrorCode, Peer, Session, Stream};
 use portway_wire::auth::{Abilities, AuthExtra, AuthRequest, AuthResponse, VERSION};
-use portway_wire::bind::{self as messages, BindResponse};
+use portway_wire::bind::{self as messages, BindResponse, LabeledRequest};
 use portway_wire::commands::{self, Command};
 use portway_wire::{Malformed, Reaction, Refusal, rpc, stream_type};
 use serde_json::Value;
@@ -233,12 +233,39 @@ impl Agent {
         tracing::info!(obj = "tunnels.session", "tunnel session started");
         self.routes.lock().clear();
         self.phase.send_replace(Phase::Online(mux.clone()));
-        let binds = stream::iter(self.roster.all()).map(|endpoint| async move {
+        let mut refused = Vec::new();
+        let all = self.roster.all();
+        let (followers, leaders): (Vec<_>, Vec<_>) = all
+            .iter()
+            .cloned()
+            .partition(|endpoint| endpoint.plan.host_of.is_some());
+        self.bind_all(mux, leaders, first, &mut refused).await?;
+        for follower in &followers {
+            let leader = follower.plan.host_of.as_deref();
+            if let Some(leader) = all
+                .iter()
+                .find(|one| Some(one.plan.name.as_str()) == leader)
+            {
+                follower.follow(leader);
+            }
+        }
+        self.bind_all(mux, followers, first, &mut refused).await?;
+        Ok(refused)
+    }
+
+    /// Binds side by side. Who is refused and may be asked for again goes to `refused`.
+    async fn bind_all(
+        &self,
+        mux: &Session,
+        endpoints: Vec<Arc<Endpoint>>,
+        first: bool,
+        refused: &mut Vec<(Arc<Endpoint>, Refusal)>,
+    ) -> Result<(), SessionError> {
+        let binds = stream::iter(endpoints).map(|endpoint| async move {
             let bound = self.bind(mux, &endpoint).await;
             (endpoint, bound)
         });
         let mut binds = binds.buffered(BINDS);
-        let mut refused = Vec::new();
         while let Some((endpoint, bound)) = binds.next().await {
             match bound {
                 Ok(bound) => self.started(&endpoint, &bound, first),
@@ -255,7 +282,7 @@ impl Agent {
                 Err(error) => return Err(error),
             }
         }
-        Ok(refused)
+        Ok(())
     }
 
     async fn log_in(&self, mux: &Session, proxy: &str) -> Result<AuthResponse, SessionError> {
@@ -318,6 +345,9 @@ impl Agent {
         mux: &Session,
         endpoint: &Arc<Endpoint>,
     ) -> Result<Bound, SessionError> {
+        if let Some(request) = endpoint.labeled_request() {
+            return self.bind_labeled(mux, endpoint, &request).await;
+        }
         let request = endpoint.request();
         let mut stream = begin(mux, stream_type::BIND, &request.encode()).await?;
         let answer = read(&mut stream).await?;
@@ -333,6 +363,29 @@ impl Agent {
             .lock()
             .insert(bound.id.clone(), endpoint.clone());
         // The end of our side tells the edge that visitors may come now.
+        drop(stream);
+        Ok(bound)
+    }
+
+    async fn bind_labeled(
+        &self,
+        mux: &Session,
+        endpoint: &Arc<Endpoint>,
+        request: &LabeledRequest,
+    ) -> Result<Bound, SessionError> {
+        let mut stream = begin(mux, stream_type::BIND_LABELED, &request.encode()).await?;
+        let answer = read(&mut stream).await?;
+        let error = messages::error_of(&answer)?;
+        if !error.is_empty() {
+            return Err(SessionError::Bind {
+                name: endpoint.plan.name.clone(),
+                refusal: Refusal::parse(&error),
+            });
+        }
+        let bound = endpoint.labeled_as(messages::labeled_id(&answer)?);
+        self.routes
+            .lock()
+            .insert(bound.id.clone(), endpoint.clone());
         drop(stream);
         Ok(bound)
     }

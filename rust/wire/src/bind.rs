@@ -195,6 +195,15 @@ pub struct LabeledRequest {
 // === impl LabeledRequest ===
 
 impl LabeledRequest {
+    pub fn encode(&self) -> Value {
+        json!({
+            "Labels": self.labels,
+            "ForwardsTo": self.forwards_to,
+            "ForwardsProto": self.forwards_proto,
+            "Metadata": self.metadata,
+        })
+    }
+
     /// # Errors
     /// [`Malformed`] where a key has the wrong type.
     pub fn decode(message: &Value) -> Result<Self, Malformed> {
@@ -212,6 +221,14 @@ impl LabeledRequest {
             metadata: fields.text("Metadata")?,
         })
     }
+}
+
+/// The `Id` of the answer to a bind by labels; no other key has a meaning there.
+///
+/// # Errors
+/// [`Malformed`] where it is no string.
+pub fn labeled_id(message: &Value) -> Result<String, Malformed> {
+    Fields::of(message)?.text("Id")
 }
 
 pub fn labeled_answer(id: &str, error: &str) -> Value {
@@ -275,6 +292,7 @@ mod tests {
         let request =
             LabeledRequest::decode(&json!({"Labels": {"app": "x"}, "Metadata": "m"})).unwrap();
         assert_eq!(request.labels["app"], "x");
+        assert_eq!(LabeledRequest::decode(&request.encode()), Ok(request));
         assert_eq!(labeled_answer("i", ""), json!({"Id": "i", "Error": ""}));
     }
 

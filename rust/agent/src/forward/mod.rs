@@ -182,6 +182,9 @@ impl Forwarder {
                     err = unreachable.0,
                     "failed to open private leg"
                 );
+                if !speaks_http(endpoint, &header) {
+                    return;
+                }
                 return Box::pin(self.failed(stream, endpoint, unreachable.0, ours)).await;
             }
         };
@@ -191,7 +194,10 @@ impl Forwarder {
             dialled.as_deref().unwrap_or(shown),
             &header.client_addr,
         );
-        let copied = self.copy(stream, connected, endpoint, proxy_header).await;
+        let http = speaks_http(endpoint, &header);
+        let copied = self
+            .copy(stream, connected, endpoint, http, proxy_header)
+            .await;
         tracing::debug!(
             obj = "join",
             id,
@@ -229,13 +235,13 @@ impl Forwarder {
         stream: Prefixed,
         mut upstream: Connection,
         endpoint: &Endpoint,
+        http: bool,
         proxy_header: Bytes,
     ) -> Copied {
         if let Some(config) = &endpoint.visitors_tls {
             return Box::pin(self.end_tls(stream, upstream, config.clone(), proxy_header)).await;
         }
         let Prefixed { first, stream } = stream;
-        let http = endpoint.is_http();
         let joint = Joint {
             half_close: !http,
             idle: http.then_some(IDLE),
@@ -288,9 +294,6 @@ impl Forwarder {
     }
 
     async fn failed(&self, mut stream: Prefixed, endpoint: &Endpoint, cause: String, ours: bool) {
-        if !endpoint.is_http() {
-            return;
-        }
         let in_front =
             endpoint.plan.proxy_protocol != 0 && !matches!(endpoint.upstream, Upstream::Tls { .. });
         if in_front && take_proxy_header(&mut stream).await.is_err() {
@@ -361,6 +364,11 @@ impl AsyncRead for Prefixed {
 
 impl AsyncWrite for Prefixed {
     pass_on!(stream: poll_write, poll_flush, poll_shutdown);
+}
+
+/// Whether a visitor's bytes are HTTP. By labels the edge may lead visitors of TCP and TLS here too, and says so.
+fn speaks_http(endpoint: &Endpoint, header: &ProxyHeader) -> bool {
+    endpoint.is_http() && !matches!(header.edge_type.as_str(), "1" | "2")
 }
 
 async fn read_header(stream: &mut Stream) -> Option<(ProxyHeader, Bytes)> {
