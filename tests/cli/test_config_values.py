@@ -232,6 +232,12 @@ def test_what_an_endpoint_cannot_be_started_with_is_told_when_it_is(
     assert told in err
 
 
+def test_a_tunnel_on_the_command_line_has_labels(capsys: pytest.CaptureFixture[str]) -> None:
+    made = endpoint("tunnel", "8080", "--label", "a=b", "--label=c=d", "--name", "n")
+    assert (made["name"], made["labels"], made["upstream"]) == ("n", {"a": "b", "c": "d"}, "http://localhost:8080")
+    assert "A tunnel needs labels" in run(capsys, "tunnel", "80")[2]
+
+
 def test_labels_in_version_2_are_those_of_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
     file = write(Path.cwd() / "c.yml", "version: 2\ntunnels:\n  l: {labels: [a=b, c=d=e], addr: 80}\n")
     (made,) = plan("start", "l", "--config", str(file))["endpoints"]

@@ -85,7 +85,7 @@ class Settings:
 
     def plan_of_one(self, name: str, definition: dict[str, Any]) -> dict[str, Any]:
         """The plan of one endpoint from flags."""
-        proto = definition["proto"]
+        proto = definition.get("proto", "tunnel")
         if proto == "http" and not definition.get("url") and not self.has_edge and "schemes" not in definition:
             # The edge inside this process has no certificate that a browser knows.
             definition = {**definition, "schemes": ["http"]}

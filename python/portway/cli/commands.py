@@ -7,6 +7,7 @@ COMMANDS = {
     "http": ("endpoint", "Give a local HTTP service a public URL"),
     "tcp": ("endpoint", "Give a local TCP service a public address"),
     "tls": ("endpoint", "Give a local TLS service a public name"),
+    "tunnel": ("endpoint", ""),
     "start": ("start", "Start endpoints of the configuration file"),
     "edge": ("edge", "Run an edge: what agents connect to and visitors reach"),
     "edge reload": ("edge_reload", "Let a running edge take up changed tokens, rules and certificates"),

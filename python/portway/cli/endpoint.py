@@ -16,22 +16,25 @@ from portway.cli.report import CommandError
 from portway.config.schema import UNTIL_POLICIES
 from portway.launch import Launch
 
-# `H` http, `T` tcp, `S` tls: the commands that have the flag.
+# `H` http, `T` tcp, `S` tls, `L` tunnel (by labels): the commands that have the flag.
 CURRENT = {
     Flag("url", "text", "Public URL or name; a random one if absent", "URL"): "HTS",
-    Flag("name", "text", "Name of the endpoint in logs and APIs", "NAME"): "HTS",
-    Flag("description", "text", "What it is for, up to 255 bytes", "TEXT"): "HTS",
-    Flag("metadata", "text", "Stored by the edge with the endpoint, up to 4096 bytes", "TEXT"): "HTS",
+    Flag("name", "text", "Name of the endpoint in logs and APIs", "NAME"): "HTSL",
+    Flag("description", "text", "What it is for, up to 255 bytes", "TEXT"): "HTSL",
+    Flag("metadata", "text", "Stored by the edge with the endpoint, up to 4096 bytes", "TEXT"): "HTSL",
     Flag("binding", "list", "public, internal or kubernetes", "BINDING"): "HTS",
-    Flag("pooling-enabled", "flag", "Share the URL with other endpoints that do too"): "HTS",
+    Flag("pooling-enabled", "flag", "Share the URL with other endpoints that do too"): "HTSL",
     Flag("traffic-policy-file", "text", "Traffic policy, YAML or JSON", "FILE"): "HTS",
     Flag("traffic-policy-url", "text", "The same, fetched at start", "URL"): "HTS",
-    Flag("inspect", "flag", "Keep requests for the local inspector (default)"): "H",
-    Flag("upstream-proxy-protocol", "text", "Write a PROXY header of version 1 or 2 to the upstream", "VERSION"): "HTS",
+    Flag("inspect", "flag", "Keep requests for the local inspector (default)"): "HL",
+    Flag(
+        "upstream-proxy-protocol", "text", "Write a PROXY header of version 1 or 2 to the upstream", "VERSION"
+    ): "HTSL",
     Flag("upstream-tls-verify", "flag", "Verify the certificate of the upstream"): "HS",
     Flag("upstream-tls-verify-cas", "text", "PEM file with the CAs for that", "FILE"): "HS",
-    Flag("upstream-protocol", "text", "http1 (default) or http2", "PROTOCOL"): "H",
+    Flag("upstream-protocol", "text", "http1 (default) or http2", "PROTOCOL"): "HL",
     Flag("file-listing", "flag", "Show what is in a folder that has no index page"): "H",
+    Flag("label", "list", "A label the edge knows the endpoint by, key=value; repeatable", "LABEL"): "L",
     Flag("crt", "text", "PEM certificate: TLS ends in this agent", "FILE"): "S",
     Flag("key", "text", "Its private key", "FILE"): "S",
     Flag("mutual-tls-cas", "text", "PEM file with CAs: visitors must show a certificate of these", "FILE"): "S",
@@ -50,9 +53,9 @@ DEPRECATED = {
     Flag("subdomain", "text", instead="use --domain instead"): "HS",
     Flag("remote-addr", "text", instead="use --url instead"): "T",
     Flag("scheme", "list", instead="use --url instead"): "H",
-    Flag("region", "text", instead="the region is chosen automatically"): "HTS",
-    Flag("app-protocol", "text", instead="use --upstream-protocol instead"): "H",
-    Flag("proxy-proto", "text", instead="use --upstream-proxy-protocol instead"): "HTS",
+    Flag("region", "text", instead="the region is chosen automatically"): "HTSL",
+    Flag("app-protocol", "text", instead="use --upstream-protocol instead"): "HL",
+    Flag("proxy-proto", "text", instead="use --upstream-proxy-protocol instead"): "HTSL",
     Flag("policy-file", "text", instead="use --traffic-policy-file instead"): "HTS",
     Flag("verify-upstream-tls", "flag", instead="use --upstream-tls-verify instead"): "HS",
     Flag("upstream-ca-path", "text", instead="use --upstream-tls-verify-cas instead"): "HS",
@@ -88,6 +91,7 @@ DEPRECATED = {
 # Flags that are one option of a tunnel definition under another name, or part of one.
 PLACES = {
     "binding": "bindings",
+    "label": "labels",
     "scheme": "schemes",
     "cidr_allow": "ip_restriction.allow_cidrs",
     "cidr_deny": "ip_restriction.deny_cidrs",
@@ -122,7 +126,7 @@ Upstream = Annotated[
 
 
 def flags_of(proto: str) -> list[Flag]:
-    letter = {"http": "H", "tcp": "T", "tls": "S"}[proto]
+    letter = {"http": "H", "tcp": "T", "tls": "S", "tunnel": "L"}[proto]
     return [flag for table in (CURRENT, DEPRECATED) for flag, commands in table.items() if letter in commands]
 
 
@@ -131,7 +135,7 @@ def options(proto: str, given: Given) -> dict[str, Any]:
 
     A deprecated flag gives way to the one that took its place.
     """
-    definition: dict[str, Any] = {"proto": proto}
+    definition: dict[str, Any] = {} if proto == "tunnel" else {"proto": proto}
     flags = flags_of(proto)
     for flag in sorted(flags, key=lambda flag: not flag.instead):
         value = _value(flag, given)
@@ -179,6 +183,13 @@ def tls(given: Given, upstream: Upstream) -> Launch:
     return run("tls", given, upstream)
 
 
+def tunnel(given: Given, upstream: Upstream) -> Launch:
+    """Serve an endpoint that the edge knows by labels."""
+    if not given.many("label"):
+        raise CommandError("A tunnel needs labels: add --label key=value.")
+    return run("tunnel", given, upstream)
+
+
 HTTP_EXAMPLES = """\
   portway http 8080                                the service on port 8080
   portway http 192.168.1.2:80                      one of another machine
@@ -198,3 +209,4 @@ TLS_EXAMPLES = """\
 http_command = partial(command, http, flags_of("http"), HTTP_EXAMPLES)
 tcp_command = partial(command, tcp, flags_of("tcp"), TCP_EXAMPLES)
 tls_command = partial(command, tls, flags_of("tls"), TLS_EXAMPLES)
+tunnel_command = partial(command, tunnel, flags_of("tunnel"), "  portway tunnel 8080 --label app=shop\n")
