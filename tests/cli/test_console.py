@@ -69,8 +69,8 @@ def test_rows_stand_in_their_order(shown: Shown) -> None:
     assert len(lines[0]) == 100
     labels = [line[:30].strip() for line in lines[2:] if line[:30].strip()]
     assert labels == [
-        *("Session Status", "Account", "Version", "Region", "Latency", "Forwarding"),
-        *("Connections", "HTTP Requests", "-------------"),
+        *("Session Status", "Account", "Version", "Region", "Latency", "Web Interface"),
+        *("Forwarding", "Connections", "HTTP Requests", "-------------"),
     ]
     url = f"http://screen.localhost:{shown.edge.http[1]}"
     assert f"{'Forwarding':<30}{url} -> {shown.upstream.url}" in lines

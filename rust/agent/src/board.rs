@@ -151,6 +151,30 @@ impl Board {
         }
     }
 
+    /// One more endpoint is wanted.
+    pub(crate) fn wanted(&self, name: &str, upstream: &str, http: bool) {
+        self.change(|facts| {
+            facts.has_http |= http;
+            facts
+                .endpoints
+                .push((name.to_owned(), None, upstream.to_owned()));
+        });
+    }
+
+    pub(crate) fn unwanted(&self, name: &str) {
+        self.change(|facts| facts.endpoints.retain(|entry| entry.0 != name));
+    }
+
+    /// An endpoint leads somewhere else now.
+    pub(crate) fn changed(&self, name: &str, url: &str, upstream: &str) {
+        self.change(|facts| {
+            if let Some(entry) = facts.endpoints.iter_mut().find(|entry| entry.0 == name) {
+                entry.1 = Some(url.to_owned());
+                upstream.clone_into(&mut entry.2);
+            }
+        });
+    }
+
     /// An endpoint has this URL now, or none any more.
     pub(crate) fn endpoint(&self, name: &str, url: Option<&str>) {
         self.change(|facts| {

@@ -1,16 +1,21 @@
 //! One wanted endpoint: what it is, and under which id the edge knows it now.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use portway_wire::Opts;
 use portway_wire::bind::{BindExtra, BindRequest, BindResponse, LabeledRequest};
 use rustls::ServerConfig;
+use tokio_util::sync::CancellationToken;
 
 use crate::forward::upstream::Upstream;
 use crate::metrics::Metrics;
 use crate::plan::EndpointPlan;
 use crate::trust::{self, TrustError};
+
+/// After its stop, for visitors that are served still.
+const VISITORS: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(crate) struct Endpoint {
@@ -19,6 +24,8 @@ pub(crate) struct Endpoint {
     /// The agent ends visitors' TLS with it.
     pub(crate) visitors_tls: Option<Arc<ServerConfig>>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Visitors are served no longer.
+    pub(crate) ended: CancellationToken,
     bound: Mutex<Option<Bound>>,
     /// URL to ask for in the place of that of the plan.
     followed: Mutex<Option<String>>,
@@ -46,9 +53,40 @@ impl Endpoint {
             visitors_tls: plan.agent_tls.as_ref().map(trust::visitors).transpose()?,
             plan,
             metrics: Arc::default(),
+            ended: CancellationToken::new(),
             bound: Mutex::default(),
             followed: Mutex::default(),
         })
+    }
+
+    /// The same endpoint with other options: its next bind asks for the same id and URL.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn successor(&self, plan: EndpointPlan, bound: &Bound) -> Result<Self, TrustError> {
+        let asked = EndpointPlan {
+            url: bound.url.clone(),
+            ..plan.clone()
+        };
+        let bound = Bound {
+            opts: asked.bind_opts(),
+            ..bound.clone()
+        };
+        Ok(Self {
+            metrics: self.metrics.clone(),
+            ended: self.ended.clone(),
+            bound: Mutex::new(Some(bound)),
+            ..Self::new(plan)?
+        })
+    }
+
+    /// Gives visitors that are served some time, then none.
+    pub(crate) fn end_soon(&self) {
+        let ended = self.ended.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(VISITORS).await;
+            ended.cancel();
+        });
     }
 
     pub(crate) fn is_http(&self) -> bool {

@@ -37,6 +37,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 const BINDS: usize = 16;
 /// How long a command's body may take; it comes in one piece.
 const COMMAND: Duration = Duration::from_secs(10);
+/// How long the edge may take to let go of one endpoint.
+const UNBIND: Duration = Duration::from_secs(1);
 
 /// Why there is no session, or none any more.
 #[derive(Debug, thiserror::Error)]
@@ -268,6 +270,8 @@ impl Agent {
         let mut binds = binds.buffered(BINDS);
         while let Some((endpoint, bound)) = binds.next().await {
             match bound {
+                // It may have been stopped while the edge was asked.
+                Ok(bound) if !self.roster.has(&endpoint) => self.unbind(&bound.id).await,
                 Ok(bound) => self.started(&endpoint, &bound, first),
                 Err(SessionError::Bind { name, refusal })
                     if first || refusal.code.reaction() == Reaction::Fatal =>
@@ -402,6 +406,29 @@ impl Agent {
             tracing::info!(obj = "tunnels", name, addr, url, "started tunnel");
         } else {
             tracing::debug!(obj = "tunnels", name, addr, url, "started tunnel");
+        }
+    }
+
+    /// Whether a bind gets visitors in this session.
+    pub(crate) fn routes(&self, id: &str) -> bool {
+        self.routes.lock().contains_key(id)
+    }
+
+    /// The visitors of a bind are led by this endpoint from now on.
+    pub(crate) fn reroute(&self, id: &str, endpoint: &Arc<Endpoint>) {
+        if let Some(place) = self.routes.lock().get_mut(id) {
+            place.clone_from(endpoint);
+        }
+    }
+
+    /// Lets go of one bind: no visitor of it comes any more. That the edge did not hear of it is no
+    /// failure; it asks before it gives us a visitor.
+    pub(crate) async fn unbind(&self, id: &str) {
+        self.routes.lock().remove(id);
+        let phase = self.phase.borrow().clone();
+        if let Phase::Online(mux) = phase {
+            let message = messages::encode_unbind(id);
+            let _ = timeout(UNBIND, call(&mux, stream_type::UNBIND, &message)).await;
         }
     }
 

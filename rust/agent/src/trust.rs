@@ -142,6 +142,14 @@ pub(crate) fn of_the_system() -> Result<Arc<ClientConfig>, TrustError> {
     Ok(Arc::new(with_roots(host_roots()?)))
 }
 
+/// TLS towards anybody else of the web.
+///
+/// # Errors
+/// None so far: the roots come with the agent.
+pub(crate) fn public() -> Result<Arc<ClientConfig>, TrustError> {
+    edge(&Cas::Trusted)
+}
+
 /// TLS towards an upstream. `alpn`: nothing, or the one protocol it must speak.
 ///
 /// # Errors

@@ -123,7 +123,8 @@ impl Forwarder {
             return stream.reset(ErrorCode::STREAM_REFUSED);
         }
         let counted = (self.board.connected(), endpoint.metrics.connected());
-        self.forward(stream, header, first, &endpoint, ours).await;
+        let forwarding = self.forward(stream, header, first, &endpoint, ours);
+        endpoint.ended.run_until_cancelled(forwarding).await;
         drop(counted);
         self.open.fetch_sub(1, Ordering::Release);
         self.closed.notify_waiters();

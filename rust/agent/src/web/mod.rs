@@ -2,10 +2,14 @@
 //!
 //! - [`listen`]: where it is found. [`guard`]: who may ask. [`route`]: what there is to ask for.
 //! - [`reply`], [`names`], [`objects`]: how answers look.
+//! - [`endpoints`], [`definition`], [`fetch`]: endpoints that are started while the agent runs.
 //!
 //! Requests of any page the user looks at may arrive here, so nothing is done before the guard has
 //! let a request pass.
 
+mod definition;
+mod endpoints;
+mod fetch;
 mod guard;
 mod listen;
 mod names;
@@ -19,7 +23,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -146,7 +150,7 @@ impl Web {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Reply {
         let path = request.uri().path().to_owned();
         let told = route::is_told(&path);
-        let id = format!("{:016x}", RandomState::new().build_hasher().finish());
+        let id = random_id();
         let since = Instant::now();
         if told {
             tracing::info!(pg = path, id, "start");
@@ -158,10 +162,18 @@ impl Web {
             HeaderValue::from_static("nosniff"),
         );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if told && reply.status() == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(pg = path, id, err = "see the answer", "internal error");
+        }
         if told {
             let status = reply.status().as_u16();
             tracing::info!(pg = path, id, status, dur = ?since.elapsed(), "end");
         }
         reply
     }
+}
+
+/// 16 hex digits.
+fn random_id() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
 }

@@ -8,6 +8,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::{Map, Value, json};
 
+use super::definition::Family;
+
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 pub(super) type Reply = Response<Body>;
 
@@ -25,7 +27,7 @@ pub(super) struct Problem {
 // === impl Problem ===
 
 impl Problem {
-    fn new(status: StatusCode, code: u32, message: &'static str) -> Self {
+    pub(super) fn new(status: StatusCode, code: u32, message: &'static str) -> Self {
         Self {
             status,
             code,
@@ -35,9 +37,28 @@ impl Problem {
         }
     }
 
-    fn because(mut self, cause: impl Into<String>) -> Self {
+    pub(super) fn because(mut self, cause: impl Into<String>) -> Self {
         self.details.insert("err".into(), cause.into().into());
         self
+    }
+
+    /// The cause, as it is told.
+    pub(super) fn cause(&self) -> &str {
+        let cause = self.details.get("err").and_then(Value::as_str);
+        cause.unwrap_or_default()
+    }
+
+    pub(super) fn internal(cause: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, 100, "internal error").because(cause)
+    }
+
+    /// A definition that cannot stand.
+    pub(super) fn definition(family: Family, cause: impl Into<String>) -> Self {
+        let message = match family {
+            Family::Tunnel => "invalid tunnel configuration",
+            Family::Endpoint => "invalid endpoint configuration",
+        };
+        Self::new(StatusCode::BAD_REQUEST, 102, message).because(cause)
     }
 
     /// No such route, name or id.

@@ -2,15 +2,21 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request, StatusCode};
-use hyper::body::Incoming;
-use serde_json::json;
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use serde_json::{Map, Value, json};
 
+use super::definition::Family;
+use super::endpoints::object;
 use super::reply::{Problem, Reply, ok, with_type};
 use super::{Web, names, objects};
 use crate::endpoint::{Bound, Endpoint};
 
 const READ: &str = "GET, HEAD";
+/// Bytes of a request's body.
+const LARGEST: usize = 1 << 20;
 
 /// Whether a request gets records of its own in the log: those of programs do.
 pub(super) fn is_told(path: &str) -> bool {
@@ -22,27 +28,20 @@ impl Web {
         self: &Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Reply, Problem> {
-        let (parts, _body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         self.guard.check(&parts, || self.mirrored())?;
         let path = parts.uri.path();
-        if let Some(name) = path
-            .strip_prefix("/api/tunnels/")
-            .filter(|name| !name.is_empty())
-        {
-            let (endpoint, bound) = self.find(name).ok_or_else(|| Problem::not_found(path))?;
-            return match parts.method {
-                Method::GET | Method::HEAD => Ok(ok(&objects::tunnel(&endpoint, &bound))),
-                _ => Err(Problem::wrong_method(READ)),
+        for (base, family) in [
+            ("/api/tunnels", Family::Tunnel),
+            ("/api/endpoints", Family::Endpoint),
+        ] {
+            let Some(rest) = path.strip_prefix(base) else {
+                continue;
             };
-        }
-        if let Some(name) = path
-            .strip_prefix("/api/endpoints/")
-            .filter(|name| !name.is_empty())
-        {
-            let (endpoint, bound) = self.find(name).ok_or_else(|| Problem::not_found(path))?;
-            return match parts.method {
-                Method::GET | Method::HEAD => Ok(ok(&objects::endpoint(&endpoint, &bound))),
-                _ => Err(Problem::wrong_method(READ)),
+            return match rest.strip_prefix('/') {
+                Some(name) if !name.is_empty() => self.one(family, name, &parts, body).await,
+                _ if rest.len() <= 1 => self.all(family, &parts, body).await,
+                _ => Err(Problem::not_found(path)),
             };
         }
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
@@ -55,28 +54,64 @@ impl Web {
                 "requests_uri": "/api/requests/http",
             }))),
             "/api/status" if reads => Ok(ok(&objects::status(&self.agent.board))),
-            "/api/tunnels" if reads => {
-                let tunnels = self.running().into_iter();
-                let tunnels: Vec<_> = tunnels
-                    .map(|(endpoint, bound)| objects::tunnel(&endpoint, &bound))
-                    .collect();
-                Ok(ok(&json!({"tunnels": tunnels, "uri": "/api/tunnels"})))
-            }
-            "/api/endpoints" if reads => {
-                let endpoints = self.running().into_iter();
-                let endpoints: Vec<_> = endpoints
-                    .map(|(endpoint, bound)| objects::endpoint(&endpoint, &bound))
-                    .collect();
-                Ok(ok(
-                    &json!({"endpoints": endpoints, "uri": "/api/endpoints"}),
-                ))
-            }
             "/api" | "/api/status" | "/api/tunnels" | "/api/endpoints" => {
                 Err(Problem::wrong_method(READ))
             }
             "" | "/inspect/http" | "/status" if reads => Ok(self.page()),
             "" | "/inspect/http" | "/status" => Err(Problem::wrong_method(READ)),
             _ => Err(Problem::not_found(path)),
+        }
+    }
+
+    /// `/api/tunnels` and `/api/endpoints`.
+    async fn all(
+        self: &Arc<Self>,
+        family: Family,
+        parts: &Parts,
+        body: Incoming,
+    ) -> Result<Reply, Problem> {
+        match parts.method {
+            Method::GET | Method::HEAD => {
+                let running = self.running().into_iter();
+                let objects: Vec<_> = running
+                    .map(|(endpoint, bound)| object(family, &endpoint, &bound))
+                    .collect();
+                Ok(ok(&match family {
+                    Family::Tunnel => json!({"tunnels": objects, "uri": "/api/tunnels"}),
+                    Family::Endpoint => json!({"endpoints": objects, "uri": "/api/endpoints"}),
+                }))
+            }
+            Method::POST => {
+                let body = json_object(&parts.headers, body).await?;
+                self.clone().create(body, family).await
+            }
+            _ => Err(Problem::wrong_method("GET, HEAD, POST")),
+        }
+    }
+
+    /// One of them, by its name.
+    async fn one(
+        self: &Arc<Self>,
+        family: Family,
+        name: &str,
+        parts: &Parts,
+        body: Incoming,
+    ) -> Result<Reply, Problem> {
+        let path = parts.uri.path();
+        let found = || self.find(name).ok_or_else(|| Problem::not_found(path));
+        match parts.method {
+            Method::GET | Method::HEAD => {
+                let (endpoint, bound) = found()?;
+                Ok(ok(&object(family, &endpoint, &bound)))
+            }
+            // Some clients send a body here; it says nothing.
+            Method::DELETE => self.clone().stop(found()?.0, path.to_owned()).await,
+            Method::PUT if family == Family::Endpoint => {
+                let body = json_object(&parts.headers, body).await?;
+                self.clone().update(names::decode(name), body).await
+            }
+            _ if family == Family::Tunnel => Err(Problem::wrong_method("GET, HEAD, DELETE")),
+            _ => Err(Problem::wrong_method("GET, HEAD, PUT, DELETE")),
         }
     }
 
@@ -127,6 +162,38 @@ impl Web {
         }
         page.push_str("</ul><p><a href=\"/api\">/api</a>\n");
         with_type(StatusCode::OK, "text/html; charset=utf-8", page)
+    }
+}
+
+/// The object in a request's body.
+pub(super) async fn json_object(
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Map<String, Value>, Problem> {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    // Forms are what pages of other sites can send unasked.
+    if !body.is_end_stream()
+        && !kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
+    {
+        return Err(Problem::not_json());
+    }
+    let collected = Limited::new(body, LARGEST).collect().await;
+    let bytes = collected
+        .map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                Problem::too_large(LARGEST)
+            } else {
+                Problem::body("the request ended before its body did")
+            }
+        })?
+        .to_bytes();
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(Problem::body("expected a JSON object")),
+        Err(error) => Err(Problem::body(format!("this is not JSON: {error}"))),
     }
 }
 
