@@ -13,6 +13,8 @@ ENVIRONMENT = {
     "PORTWAY_API_KEY, NGROK_API_KEY": "Key of the API.",
     "PORTWAY_CONNECT_URL": "Address of the edge; several are parted by commas.",
     "PORTWAY_CONNECT_CAS": "Whom to trust as the edge.",
+    "PORTWAY_UPDATE_URL": "Where `portway update` asks for releases.",
+    "PORTWAY_INSTALLED_BY": "`image`: a container image says so of itself, and is not updated from within.",
     "PORTWAY_EDGE_AUTHTOKEN": "Tokens that `portway edge` admits, parted by commas or blanks.",
     "XDG_CONFIG_HOME": "Where configuration lives, else ~/.config.",
     "VISUAL, EDITOR": "What `portway config edit` starts.",

@@ -8,5 +8,5 @@ fn main() {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = since.unwrap_or_default().as_secs().to_string();
     let built = std::env::var("SOURCE_DATE_EPOCH").unwrap_or(now);
-    println!("cargo::rustc-env=PORTWAY_BUILT={built}");
+    println!("cargo::rustc-env=BUILT_AT={built}");
 }

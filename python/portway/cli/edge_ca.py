@@ -112,5 +112,12 @@ def _write(path: Path, rows: dict[str, int]) -> None:
 
 
 SHOWN = [flag if flag.name in ("config", "data-dir") else flag._replace(help="") for flag in FLAGS]
-list_command = partial(command, list_, SHOWN)
-revoke_command = partial(command, revoke, SHOWN)
+LIST = """\
+  portway edge ca list     certificates of this edge, and which are revoked
+"""
+REVOKE = """\
+  portway edge ca revoke 4a1f0c7b     the certificate with this serial number, which `list` shows
+"""
+
+list_command = partial(command, list_, SHOWN, LIST)
+revoke_command = partial(command, revoke, SHOWN, REVOKE)

@@ -197,7 +197,11 @@ def _about_program(service: Service) -> list[str]:
     return []
 
 
-install_command = partial(command, install, (USER,))
+INSTALL = """\
+  portway service install --config /etc/portway/portway.yml
+"""
+
+install_command = partial(command, install, (USER,), INSTALL)
 start_command = partial(command, start)
 stop_command = partial(command, stop)
 restart_command = partial(command, restart)

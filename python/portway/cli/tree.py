@@ -279,7 +279,7 @@ COMMANDS: dict[str, Spec] = {
     'edge ca list': (
         "Show the certificates that the edge's CA has signed: serial number, last day, names.",
         '',
-        '',
+        '  portway edge ca list     certificates of this edge, and which are revoked',
         (),
         (
             (('--domain',), 'DOMAIN', '', True),
@@ -306,7 +306,7 @@ COMMANDS: dict[str, Spec] = {
     'edge ca revoke': (
         "Revoke certificates that the edge's CA has signed, such as those whose key somebody else may have.",
         'A running edge makes new ones at once; agents that check the list of revoked certificates (crl_url) do not believe\nthe old ones from their next connection on.',
-        '',
+        '  portway edge ca revoke 4a1f0c7b     the certificate with this serial number, which `list` shows',
         (
             ('SERIAL|NAME...', 'Serial numbers, or names in certificates', False),
         ),
@@ -452,7 +452,7 @@ COMMANDS: dict[str, Spec] = {
     'service install': (
         'Install portway as a service that starts everything in the configuration file when the machine boots.',
         'The service uses the executable and the configuration file where they are now: do not move them afterwards.',
-        '',
+        '  portway service install --config /etc/portway/portway.yml',
         (),
         (
             (('--user',), 'NAME', 'Account the service runs as; the owner of the file, unless told', False),
@@ -511,7 +511,7 @@ COMMANDS: dict[str, Spec] = {
     'update': (
         'Update to the newest version of a channel.',
         'What a package manager has installed is its business: then its command is told, and nothing is changed.',
-        '',
+        '  portway update                    to the newest release, or who updates this installation\n  portway update --channel beta     releases that are not for everybody yet',
         (),
         (
             (('--major',), '', 'Also to a version with another first number', False),

@@ -77,4 +77,9 @@ def _is_newer(found: Manifest) -> bool:
     return theirs > ours
 
 
-update_command = partial(command, update, FLAGS)
+EXAMPLES = """\
+  portway update                    to the newest release, or who updates this installation
+  portway update --channel beta     releases that are not for everybody yet
+"""
+
+update_command = partial(command, update, FLAGS, EXAMPLES)

@@ -100,7 +100,11 @@ pub async fn run(
     if let Some(listening) = &listening {
         board.web(&listening.address);
     }
-    let forwarder = Arc::new(Forwarder::new(board.clone(), room.connections()));
+    let forwarder = Arc::new(Forwarder::new(
+        board.clone(),
+        room.connections(),
+        plan.web.is_some(),
+    ));
     let (sender, requests) = mpsc::channel(16);
     let alone = plan.command != "start";
     let agent = Arc::new(Agent::new(

@@ -129,7 +129,7 @@ fn hint_of(reason: &CertificateError) -> &'static str {
 
 /// Whether the clock stands before the time this was built at.
 fn clock_is_early() -> bool {
-    let built = env!("PORTWAY_BUILT").parse().unwrap_or(0);
+    let built = env!("BUILT_AT").parse().unwrap_or(0);
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.unwrap_or_default().as_secs() < built
 }
@@ -147,7 +147,7 @@ pub(crate) fn of_the_system() -> Result<Arc<ClientConfig>, TrustError> {
 /// # Errors
 /// None so far: the roots come with the agent.
 pub(crate) fn public() -> Result<Arc<ClientConfig>, TrustError> {
-    edge(&Cas::Trusted)
+    edge(&Cas::Trusted, None)
 }
 
 /// TLS towards an upstream. `alpn`: nothing, or the one protocol it must speak.

@@ -56,6 +56,8 @@ pub(crate) struct Forwarder {
     /// Upstream connections open now, and how many there may be.
     open: AtomicUsize,
     most: usize,
+    /// Requests are counted for the local interface.
+    counts: bool,
     joins: Mutex<Joins>,
     /// When a refusal was told.
     refused: Mutex<Option<Instant>>,
@@ -72,11 +74,13 @@ struct Joins {
 // === impl Forwarder ===
 
 impl Forwarder {
-    pub(crate) fn new(board: Arc<Board>, most: usize) -> Self {
+    /// `counts`: somebody may ask for the figures of requests.
+    pub(crate) fn new(board: Arc<Board>, most: usize, counts: bool) -> Self {
         Self {
             board,
             open: AtomicUsize::new(0),
             most,
+            counts,
             joins: Mutex::new(Joins {
                 second: Instant::now(),
                 logged: 0,
@@ -161,7 +165,7 @@ impl Forwarder {
             if endpoint.plan.proxy_protocol != 0 && take_proxy_header(&mut stream).await.is_err() {
                 return;
             }
-            return Box::pin(self.serve_folder(stream, root.clone())).await;
+            return Box::pin(self.serve_folder(stream, root.clone(), endpoint)).await;
         }
         // A PROXY header stays in front of TLS, whoever ends or begins it.
         let needs_header =
@@ -210,14 +214,19 @@ impl Forwarder {
         );
     }
 
+    /// Whether its requests are looked at as they go by.
+    fn taps(&self, endpoint: &Endpoint) -> bool {
+        self.board.watched() || (self.counts && endpoint.inspects())
+    }
+
     /// A stream that breaks concerns its visitor alone, so errors are not told.
-    async fn serve_folder(&self, stream: Prefixed, root: Arc<file::FileRoot>) {
-        if !self.board.watched() {
+    async fn serve_folder(&self, stream: Prefixed, root: Arc<file::FileRoot>, endpoint: &Endpoint) {
+        if !self.taps(endpoint) {
             let _ = file::serve(stream, root).await;
             return;
         }
         let (inner, outer) = tokio::io::duplex(FOLDER_PIPE);
-        let mut tapped = Tapped::new(inner, self.board.clone());
+        let mut tapped = Tapped::new(inner, self.board.clone(), endpoint.metrics.clone());
         let served = file::serve(outer, root);
         let carried = async move {
             if tapped.write_all(&stream.first).await.is_ok() {
@@ -247,8 +256,8 @@ impl Forwarder {
             half_close: !http,
             idle: http.then_some(IDLE),
         };
-        if http && self.board.watched() && !endpoint.is_http2() {
-            let mut tapped = Tapped::new(upstream, self.board.clone());
+        if http && self.taps(endpoint) && !endpoint.is_http2() {
+            let mut tapped = Tapped::new(upstream, self.board.clone(), endpoint.metrics.clone());
             return match tapped.write_all(&first).await {
                 Ok(()) => join(tapped, stream, joint).await,
                 Err(error) => failed_copy(error),

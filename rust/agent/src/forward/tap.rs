@@ -5,11 +5,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use portway_mux::pass_on;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::board::Board;
+use crate::metrics::Metrics;
 
 /// Bytes of a head that are collected; longer ones are not shown.
 const HEAD: usize = 16 * 1024;
@@ -19,20 +21,22 @@ const HEADERS: usize = 64;
 pub(crate) struct Tapped<T> {
     inner: T,
     board: Arc<Board>,
+    metrics: Arc<Metrics>,
     /// Towards the upstream: the head of the next request.
     request: Vec<u8>,
     /// The request that waits for its answer.
-    pending: Option<(String, String)>,
+    pending: Option<(String, String, Instant)>,
     response: Vec<u8>,
 }
 
 // === impl Tapped ===
 
 impl<T> Tapped<T> {
-    pub(crate) fn new(inner: T, board: Arc<Board>) -> Self {
+    pub(crate) fn new(inner: T, board: Arc<Board>, metrics: Arc<Metrics>) -> Self {
         Self {
             inner,
             board,
+            metrics,
             request: Vec::new(),
             pending: None,
             response: Vec::new(),
@@ -51,7 +55,8 @@ impl<T> Tapped<T> {
             Ok(httparse::Status::Complete(_)) => {
                 if let (Some(method), Some(path)) = (head.method, head.path) {
                     self.board.request(method, path);
-                    self.pending = Some((method.to_owned(), path.to_owned()));
+                    self.metrics.requests.begun();
+                    self.pending = Some((method.to_owned(), path.to_owned(), Instant::now()));
                 }
                 self.request = Vec::new();
             }
@@ -82,7 +87,8 @@ impl<T> Tapped<T> {
                     }
                     return;
                 }
-                if let Some((method, path)) = self.pending.take() {
+                if let Some((method, path, since)) = self.pending.take() {
+                    self.metrics.requests.took(since.elapsed());
                     self.board.answered(&method, &path, status.trim_end());
                 }
                 self.response = Vec::new();
@@ -139,7 +145,7 @@ mod tests {
             b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok";
         for cut in [0, 1, 10, 30] {
             let board = Arc::new(Board::new(Vec::new(), true, true, None));
-            let mut tapped = Tapped::new(tokio::io::empty(), board.clone());
+            let mut tapped = Tapped::new(tokio::io::empty(), board.clone(), Arc::default());
             for _ in 0..2 {
                 tapped.sent(&request[..cut]);
                 tapped.sent(&request[cut..]);

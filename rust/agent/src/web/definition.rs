@@ -7,6 +7,7 @@ mod address;
 mod schema;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
@@ -318,6 +319,8 @@ impl Given {
                 None
             },
             listing: self.flag("file_listing", false),
+            host_of: None,
+            labels: BTreeMap::new(),
             opts,
             proto,
         })

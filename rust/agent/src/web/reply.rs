@@ -21,7 +21,7 @@ pub(super) struct Problem {
     /// Short, and always the same for its code.
     message: &'static str,
     details: Map<String, Value>,
-    headers: HeaderMap,
+    headers: Box<HeaderMap>,
 }
 
 // === impl Problem ===
@@ -33,7 +33,7 @@ impl Problem {
             code,
             message,
             details: Map::new(),
-            headers: HeaderMap::new(),
+            headers: Box::default(),
         }
     }
 
@@ -114,7 +114,7 @@ impl From<Problem> for Reply {
             "details": problem.details,
         });
         let mut reply = json_reply(problem.status, &object);
-        reply.headers_mut().extend(problem.headers);
+        reply.headers_mut().extend(*problem.headers);
         reply
     }
 }
