@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 SCHEMES = {"http": ("http", "https"), "https": ("http", "https"), "tcp": ("tcp", "tls"), "tls": ("tcp", "tls")}
-NAME = re.compile(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+(%[\w.]+)?\]")
+NAME = re.compile(r"(?!-)[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+(%[\w.]+)?\]")
 
 
 class Upstream(NamedTuple):
