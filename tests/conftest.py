@@ -24,6 +24,8 @@ from harness.upstreams import Upstreams
 
 # Programs under test are to meet signals as anywhere, also where the whole run ignores one (nohup).
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A visitor that waits for what never comes fails by itself, and with its own line.
 socket.setdefaulttimeout(PATIENCE)

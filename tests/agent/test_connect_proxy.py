@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from harness import ports
 from harness.agents import Agent, Agents
 from harness.edge import Edge
 from harness.played import PlayedEdge
-from harness.process import Process
+from harness.process import Process, until
 from harness.proxies import EDGE, Answering, Dante, Proxy, Tinyproxy, TlsFront
 from harness.tls import Authority
 from harness.town import Town
@@ -75,6 +76,14 @@ def serves(process: Process, edge: Edge, town: Town) -> None:
     town.visit(edge, Agent(process, edge).url)
 
 
+def is_served(process: Process, edge: Edge, town: Town) -> bool:
+    """A new session is there a moment before its endpoints are."""
+    with contextlib.suppress(AssertionError):
+        serves(process, edge, town)
+        return True
+    return False
+
+
 def shows_no_secret(process: Process) -> None:
     text = process.text("out") + process.text("err")
     assert not [secret for secret in SECRETS if secret in text]
@@ -135,7 +144,7 @@ def test_b10_credentials_that_are_changed_later_are_waited_for(
     process.wait_line("it wants credentials", lambda line: True if "it does not accept those" in line else None)
     proxy.restart(locked=True)
     process.wait_for("client session established", since=process.position)
-    serves(process, edge, town)
+    until("the endpoint is back", lambda: is_served(process, edge, town))
 
 
 @pytest.mark.parametrize(("kind", "told"), [(None, ""), (Tinyproxy, "http"), (Dante, "socks5")])
