@@ -6,9 +6,7 @@ What is to be revoked is written into `revoked.txt`, which a running edge reads 
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -19,7 +17,9 @@ import typer
 from portway.cli.edge import FLAGS, settings
 from portway.cli.options import Given, command
 from portway.cli.report import CommandError
+from portway.config import disk
 
+KEY = "ca-key.pem"
 SERIAL = re.compile(r"[0-9a-f]{2,40}")
 
 
@@ -60,7 +60,9 @@ def revoke(
     fresh = [serial for serial in dict.fromkeys(serials) if serial not in earlier]
     if fresh:
         now = int(time.time())
-        _write(folder / "revoked.txt", earlier | dict.fromkeys(fresh, now))
+        rows = earlier | dict.fromkeys(fresh, now)
+        # Readable by the edge, whoever runs this.
+        disk.put(folder / "revoked.txt", "".join(f"{serial} {when}\n" for serial, when in rows.items()), folder / KEY)
     print(f"{len(fresh)} certificate{'s' * (len(fresh) != 1)} revoked")
 
 
@@ -96,19 +98,6 @@ def _lines(path: Path) -> list[str]:
         return path.read_text().splitlines()
     except FileNotFoundError:
         return []
-
-
-def _write(path: Path, rows: dict[str, int]) -> None:
-    """Whole or not at all, and readable by the edge, whoever runs this."""
-    owner = path.with_name("ca.pem").stat()
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    with os.fdopen(descriptor, "w") as file:
-        file.writelines(f"{serial} {when}\n" for serial, when in rows.items())
-        file.flush()
-        os.fsync(file.fileno())
-    if os.name == "posix" and os.geteuid() == 0:
-        os.chown(temporary, owner.st_uid, owner.st_gid)
-    Path(temporary).replace(path)
 
 
 SHOWN = [flag if flag.name in ("config", "data-dir") else flag._replace(help="") for flag in FLAGS]

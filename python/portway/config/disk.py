@@ -45,6 +45,11 @@ def told(path: Path) -> Iterator[None]:
 
 def write(path: Path, text: str, like: Path | None = None) -> None:
     """Whole or not at all; mode and owner are those of the file that was there, or of `like`."""
+    put(path, text, path if path.exists() else like)
+
+
+def put(path: Path, text: str, model: Path | None) -> None:
+    """Whole or not at all; with mode and owner of `model`, or ours and for no one else."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
     temporary = Path(name)
     try:
@@ -52,7 +57,6 @@ def write(path: Path, text: str, like: Path | None = None) -> None:
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
-        model = path if path.exists() else like
         if model:
             status = model.stat()
             temporary.chmod(status.st_mode & 0o7777)
