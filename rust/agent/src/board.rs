@@ -33,9 +33,8 @@ struct Facts {
     was_online: bool,
     banner: Vec<String>,
     account: Option<String>,
-    region: Option<String>,
-    /// What the edge calls the place where it is, also where the screen does not show it.
-    leg: String,
+    /// What the edge calls the place where it is; may be empty.
+    region: String,
     latency: Option<Duration>,
     web: Option<String>,
     hint: Option<String>,
@@ -104,7 +103,7 @@ impl Board {
         self.change(|facts| {
             facts.status = Status::Online;
             facts.was_online = true;
-            region.clone_into(&mut facts.leg);
+            region.clone_into(&mut facts.region);
             // Of the edge inside, the user needs to know nothing.
             if facts.hint.is_some() {
                 return;
@@ -116,7 +115,6 @@ impl Board {
                     format!("{account} (Plan: {plan})")
                 }
             });
-            facts.region = (!region.is_empty()).then(|| region.to_owned());
             facts.banner = banner.lines().map(str::to_owned).collect();
         });
     }
@@ -146,7 +144,7 @@ impl Board {
         let facts = self.facts.lock();
         SessionFacts {
             status: facts.status.clone(),
-            region: facts.leg.clone(),
+            region: facts.region.clone(),
             latency: facts.latency,
         }
     }
@@ -266,7 +264,8 @@ impl Board {
             banner: facts.banner.clone(),
             account: facts.account.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            region: facts.region.clone(),
+            region: (facts.hint.is_none() && !facts.region.is_empty())
+                .then(|| facts.region.clone()),
             latency: facts.latency,
             web: facts.web.clone(),
             forwarding: forwarding.collect(),

@@ -2,13 +2,14 @@
 //! attempt from `crl_url`, and believed only if a CA of the edge's chain has signed it. Without a
 //! list that is good right now, nobody is connected to.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::time::timeout;
 
+use crate::clock;
 use crate::dial::Dialer;
 use crate::trust;
 
@@ -49,14 +50,14 @@ impl Crl {
     pub(crate) async fn get(&self, dialer: &Dialer) -> Result<Lists, CrlError> {
         let fetched = timeout(LIMIT, dialer.fetch(&self.url, LARGEST)).await;
         let fetched = fetched.unwrap_or_else(|_| Err(format!("no answer within {LIMIT:?}")));
-        match fetched.and_then(|body| read(&body, now())) {
+        match fetched.and_then(|body| read(&body, clock::seconds())) {
             Ok((until, lists)) => {
                 *self.kept.lock() = Some((until, lists.clone()));
                 Ok(lists)
             }
             Err(reason) => {
                 let kept = self.kept.lock().clone();
-                if let Some((_, lists)) = kept.filter(|(until, _)| *until > now()) {
+                if let Some((_, lists)) = kept.filter(|(until, _)| *until > clock::seconds()) {
                     tracing::warn!(
                         obj = "tunnels.session",
                         url = self.url,
@@ -70,11 +71,6 @@ impl Crl {
             }
         }
     }
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or_default().as_secs()
 }
 
 /// The lists of a body, PEM or DER, and until when all of them are good.

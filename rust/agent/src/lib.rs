@@ -11,6 +11,7 @@
 
 mod backoff;
 mod board;
+mod clock;
 mod console;
 mod crl;
 mod dial;

@@ -56,12 +56,7 @@ impl Roster {
 
     /// Whether this very endpoint is still wanted.
     pub(crate) fn has(&self, endpoint: &Arc<Endpoint>) -> bool {
-        self.0.lock().iter().any(|place| {
-            place
-                .endpoint
-                .as_ref()
-                .is_some_and(|one| Arc::ptr_eq(one, endpoint))
-        })
+        self.0.lock().iter().any(|place| place.is_of(endpoint))
     }
 
     /// Keeps a name; nothing where somebody has it.
@@ -80,26 +75,28 @@ impl Roster {
         })
     }
 
-    /// Takes an endpoint away; nothing where it has gone already.
-    pub(crate) fn remove(&self, endpoint: &Arc<Endpoint>) -> Option<()> {
+    /// Takes an endpoint away; `false`: it has gone already.
+    pub(crate) fn remove(&self, endpoint: &Arc<Endpoint>) -> bool {
         let mut places = self.0.lock();
-        let at = places.iter().position(|place| {
-            let there = place.endpoint.as_ref();
-            there.is_some_and(|one| Arc::ptr_eq(one, endpoint))
-        })?;
-        places.remove(at);
-        Some(())
+        let before = places.len();
+        places.retain(|place| !place.is_of(endpoint));
+        places.len() < before
     }
 
-    /// Puts `new` in the place of `old`, if that is still there.
-    pub(crate) fn replace(&self, old: &Arc<Endpoint>, new: Arc<Endpoint>) -> Option<()> {
+    /// Puts `new` in the place of `old`; `false`: that has gone already.
+    pub(crate) fn replace(&self, old: &Arc<Endpoint>, new: Arc<Endpoint>) -> bool {
         let mut places = self.0.lock();
-        let there = places
-            .iter_mut()
-            .filter_map(|place| place.endpoint.as_mut())
-            .find(|one| Arc::ptr_eq(one, old))?;
-        *there = new;
-        Some(())
+        let place = places.iter_mut().find(|place| place.is_of(old));
+        place.is_some_and(|place| place.endpoint.replace(new).is_some())
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    fn is_of(&self, endpoint: &Arc<Endpoint>) -> bool {
+        let there = self.endpoint.as_ref();
+        there.is_some_and(|one| Arc::ptr_eq(one, endpoint))
     }
 }
 

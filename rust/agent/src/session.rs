@@ -78,7 +78,7 @@ pub(crate) struct Agent {
     turn: std::sync::atomic::AtomicUsize,
     managed: bool,
     room: Room,
-    dialer: Dialer,
+    pub(crate) dialer: Dialer,
     crl: Option<Crl>,
     /// Changes when the machine wakes up or its network changes.
     pub(crate) wake: watch::Receiver<()>,

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -130,8 +129,7 @@ fn hint_of(reason: &CertificateError) -> &'static str {
 /// Whether the clock stands before the time this was built at.
 fn clock_is_early() -> bool {
     let built = env!("BUILT_AT").parse().unwrap_or(0);
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or_default().as_secs() < built
+    crate::clock::seconds() < built
 }
 
 /// TLS towards a proxy, which the operating system's CAs vouch for.
@@ -142,12 +140,17 @@ pub(crate) fn of_the_system() -> Result<Arc<ClientConfig>, TrustError> {
     Ok(Arc::new(with_roots(host_roots()?)))
 }
 
-/// TLS towards anybody else of the web.
+/// TLS towards anybody else of the web. `edge`: whom the edge is trusted by; where that is the
+/// operating system's CAs, an inspecting proxy is expected, and it inspects this too.
 ///
 /// # Errors
-/// None so far: the roots come with the agent.
-pub(crate) fn public() -> Result<Arc<ClientConfig>, TrustError> {
-    edge(&Cas::Trusted, None)
+/// [`TrustError`] where the system has none.
+pub(crate) fn public(edge: &Cas) -> Result<Arc<ClientConfig>, TrustError> {
+    let cas = match edge {
+        Cas::Host => Cas::Host,
+        _ => Cas::Trusted,
+    };
+    self::edge(&cas, None)
 }
 
 /// TLS towards an upstream. `alpn`: nothing, or the one protocol it must speak.

@@ -1,7 +1,8 @@
-//! Small documents over HTTP that an agent needs before it has a session, by the same way as the
-//! edge: name resolution, interface and proxy included.
+//! Small documents over HTTP that an agent needs for itself, by the same way as the edge: name
+//! resolution, interface and proxy included.
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
@@ -10,8 +11,6 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Dialer, host_port, tls};
-use crate::plan::Cas;
-use crate::trust;
 
 // === impl Dialer ===
 
@@ -55,17 +54,13 @@ impl Dialer {
             .body(Empty::new())
             .map_err(|error| error.to_string())?;
         if !secure {
-            let road = self.open(&address, host, port, async |road| Ok(road)).await;
+            let plain = |road| std::future::ready(Ok(road)).boxed();
+            let road = self.open(&address, host, port, plain).await;
             return get(road.map_err(told)?, request, largest).await;
         }
         let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
-        let cas = if self.host_roots {
-            Cas::Host
-        } else {
-            Cas::Trusted
-        };
-        let config = trust::edge(&cas, None).map_err(|error| error.to_string())?;
-        let secure = async |road| tls(&address, &name, &config, road).await;
+        let config = self.tls_of_others()?;
+        let secure = |road| tls(&address, &name, &config, road).boxed();
         let road = self.open(&address, host, port, secure).await;
         get(road.map_err(told)?, request, largest).await
     }

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::clock;
 
 /// Older ones are not used.
 const AGE: Duration = Duration::from_hours(30 * 24);
@@ -47,7 +49,9 @@ impl Kept {
         };
         let rows = tokio::task::spawn_blocking(move || read(&path)).await;
         let mut rows = rows.unwrap_or_default();
-        let row = rows.remove(host).filter(|row| is_fresh(row, now()));
+        let row = rows
+            .remove(host)
+            .filter(|row| is_fresh(row, clock::seconds()));
         row.map(|row| row.addresses).unwrap_or_default()
     }
 
@@ -59,7 +63,7 @@ impl Kept {
         addresses.truncate(ADDRESSES);
         let written = tokio::task::spawn_blocking(move || {
             let mut rows = read(&path);
-            let now = now();
+            let now = clock::seconds();
             rows.retain(|_, row| is_fresh(row, now));
             rows.insert(host, Row { addresses, at: now });
             while rows.len() > HOSTS {
@@ -79,11 +83,6 @@ impl Kept {
             );
         }
     }
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or_default().as_secs()
 }
 
 /// A clock that was wrong must not make an address last for ever.

@@ -14,6 +14,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use portway_mux::ReadAhead;
 use rustls::ClientConfig;
@@ -72,7 +74,8 @@ pub(crate) struct Dialer {
     proxy: Option<Proxy>,
     interface: Option<String>,
     names: Names,
-    host_roots: bool,
+    /// Whom the edge is trusted by.
+    cas: Cas,
     limit: Duration,
     /// What was reached last, by host: with that the next race begins.
     reached: Mutex<HashMap<String, IpAddr>>,
@@ -87,7 +90,7 @@ impl Dialer {
             proxy: edge.proxy.clone().map(Proxy::new),
             interface: edge.interface.clone(),
             names: Names::new(&edge.dns),
-            host_roots: matches!(edge.cas, Cas::Host),
+            cas: edge.cas.clone(),
             limit,
             reached: Mutex::default(),
         }
@@ -111,7 +114,7 @@ impl Dialer {
         let wrong = || DialError::Address(address.to_owned());
         let (host, port) = split(address).ok_or_else(wrong)?;
         let name = ServerName::try_from(host.clone()).map_err(|_| wrong())?;
-        let secure = async |road| tls(address, &name, &config, road).await;
+        let secure = |road| tls(address, &name, &config, road).boxed();
         self.open(address, &host, port, secure).await
     }
 
@@ -138,12 +141,12 @@ impl Dialer {
 
     /// A connection to a host and what `finish` makes of it, within the limit. `address`: as
     /// errors show it.
-    async fn open<T>(
+    async fn open<'f, T>(
         &self,
         address: &str,
         host: &str,
         port: u16,
-        finish: impl AsyncFn(Road) -> Result<T, DialError>,
+        finish: impl Fn(Road) -> BoxFuture<'f, Result<T, DialError>>,
     ) -> Result<T, DialError> {
         if let Some(proxy) = self.proxy_for(host, port) {
             return self.through(proxy, address, host, port, finish).await;
@@ -152,11 +155,7 @@ impl Dialer {
         let mut reasons = Vec::new();
         let mut tried = Vec::new();
         for source in self.names.sources(host) {
-            let found = match self
-                .names
-                .ask(source, host, || self.tls_of_resolvers())
-                .await
-            {
+            let found = match self.names.ask(source, host, || self.tls_of_others()).await {
                 Ok(found) => found,
                 Err(reason) => {
                     reasons.push((source, reason));
@@ -218,13 +217,13 @@ impl Dialer {
         }
     }
 
-    async fn through<T>(
+    async fn through<'f, T>(
         &self,
         proxy: &Proxy,
         address: &str,
         host: &str,
         port: u16,
-        finish: impl AsyncFn(Road) -> Result<T, DialError>,
+        finish: impl Fn(Road) -> BoxFuture<'f, Result<T, DialError>>,
     ) -> Result<T, DialError> {
         let attempt = async {
             let socket = self.reach(proxy).await?;
@@ -272,14 +271,9 @@ impl Dialer {
         timeout(self.limit, attempt).await.map_err(slow)?
     }
 
-    /// Where an inspecting proxy is expected, it inspects this too.
-    fn tls_of_resolvers(&self) -> Result<Arc<ClientConfig>, String> {
-        let cas = if self.host_roots {
-            Cas::Host
-        } else {
-            Cas::Trusted
-        };
-        trust::edge(&cas, None).map_err(|error| error.to_string())
+    /// TLS towards others than the edge.
+    fn tls_of_others(&self) -> Result<Arc<ClientConfig>, String> {
+        trust::public(&self.cas).map_err(|error| error.to_string())
     }
 }
 

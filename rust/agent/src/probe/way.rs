@@ -170,13 +170,7 @@ impl<'a> Way<'a> {
 
     async fn ask(&self, source: Source, host: &str) -> Result<Vec<IpAddr>, String> {
         let all = async {
-            let tls = || {
-                let cas = match self.plan.edge.cas {
-                    Cas::Host => Cas::Host,
-                    _ => Cas::Trusted,
-                };
-                trust::edge(&cas, None).map_err(|error| error.to_string())
-            };
+            let tls = || trust::public(&self.plan.edge.cas).map_err(|error| error.to_string());
             let found = self.names.ask(source, host, tls).await?;
             let mut all = found.now;
             if let Some(later) = found.later {

@@ -13,13 +13,17 @@ use tokio::time::timeout;
 
 use super::definition::{self, Definition, Family};
 use super::reply::{Problem, Reply, json_reply, no_content};
-use super::{Web, fetch, objects};
+use super::{Web, objects};
+use crate::board::without_number;
 use crate::endpoint::{Bound, Endpoint};
 use crate::plan::EndpointPlan;
 use crate::session::{Phase, SessionError};
 
 /// How long a request waits for a session. Libraries give up after four seconds.
 const SESSION: Duration = Duration::from_secs(3);
+/// For a policy that is named by its URL.
+const POLICY: Duration = Duration::from_secs(10);
+const LARGEST_POLICY: usize = 1 << 20;
 /// What the objects hold that is ours to say.
 const READ_ONLY: [&str; 5] = ["uri", "id", "metrics", "public_url", "proto"];
 
@@ -32,7 +36,7 @@ impl Web {
         family: Family,
     ) -> Result<Reply, Problem> {
         to_its_end(async move {
-            let mut wanted = read(body, family).await?;
+            let mut wanted = self.read(body, family).await?;
             let name = wanted.name.take().unwrap_or_else(|| random_name(family));
             wanted.rename(&name);
             self.start(wanted, family).await
@@ -49,7 +53,7 @@ impl Web {
             body.remove(key);
         }
         to_its_end(async move {
-            let mut wanted = read(body, Family::Endpoint).await?;
+            let mut wanted = self.read(body, Family::Endpoint).await?;
             if let Some(other) = wanted.name.replace(name.clone())
                 && other != name
             {
@@ -77,10 +81,9 @@ impl Web {
         to_its_end(async move {
             let agent = &self.agent;
             let bound = endpoint.bound();
-            agent
-                .roster
-                .remove(&endpoint)
-                .ok_or_else(|| Problem::not_found(&path))?;
+            if !agent.roster.remove(&endpoint) {
+                return Err(Problem::not_found(&path));
+            }
             agent.board.unwanted(&endpoint.plan.name);
             if let Some(bound) = bound {
                 agent.unbind(&bound.id).await;
@@ -110,23 +113,17 @@ impl Web {
             Endpoint::new(plan.clone()).map_err(|error| Problem::definition(family, error.0))
         };
         // What is wrong with it is told before the session is waited for.
-        let mut endpoints = wanted
+        let endpoints = wanted
             .plans
             .iter()
             .map(prepare)
             .collect::<Result<Vec<_>, _>>()?;
         let mux = self.session().await?;
         let mut started: Vec<(Arc<Endpoint>, Bound)> = Vec::new();
-        for (number, plan) in wanted.plans.iter().enumerate() {
-            let mut endpoint = endpoints.remove(0);
-            if let (Some((_, first)), false) = (started.first(), wanted.names_url) {
+        for endpoint in endpoints {
+            if let (Some((first, _)), false) = (started.first(), wanted.names_url) {
                 // The second scheme of a random name is to have the same.
-                let url = format!("{}://{}", plan.proto, super::guard::host_of(&first.url));
-                let plan = EndpointPlan {
-                    url,
-                    ..plan.clone()
-                };
-                endpoint = prepare(&plan)?;
+                endpoint.follow(first);
             }
             let endpoint = Arc::new(endpoint);
             match self.agent.bind(&mux, &endpoint).await {
@@ -138,7 +135,7 @@ impl Web {
                     let error = refused(&error);
                     tracing::error!(
                         obj = "tunnels",
-                        name = wanted.plans[number].name,
+                        name = endpoint.plan.name,
                         err = error.cause(),
                         "failed to start tunnel"
                     );
@@ -193,7 +190,7 @@ impl Web {
                 .await
                 .map_err(|error| refused(&error))?;
         }
-        if self.agent.roster.replace(old, new.clone()).is_none() {
+        if !self.agent.roster.replace(old, new.clone()) {
             // Somebody has stopped it meanwhile.
             self.agent.unbind(&now.id).await;
             return Err(Problem::not_found(&format!(
@@ -210,6 +207,28 @@ impl Web {
             self.agent.started(&new, &now, true);
         }
         Ok(json_reply(StatusCode::OK, &objects::endpoint(&new, &now)))
+    }
+
+    async fn read(&self, body: Object, family: Family) -> Result<Definition, Problem> {
+        let refuse = |text| Problem::definition(family, text);
+        let mut wanted = definition::read(body, family).map_err(refuse)?;
+        if let Some(url) = &wanted.policy_url {
+            let text = self.policy(url).await.map_err(|cause| {
+                refuse(format!("traffic_policy_url: cannot fetch {url}: {cause}"))
+            })?;
+            for plan in &mut wanted.plans {
+                plan.traffic_policy.clone_from(&text);
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// The text of a policy that is named by its URL.
+    async fn policy(&self, url: &str) -> Result<String, String> {
+        let fetched = timeout(POLICY, self.agent.dialer.fetch(url, LARGEST_POLICY)).await;
+        let body = fetched.map_err(|_| "no answer in time".to_owned())?;
+        let body = body.map_err(|cause| without_number(&cause))?;
+        String::from_utf8(body.to_vec()).map_err(|_| "this is no text".to_owned())
     }
 
     async fn session(&self) -> Result<Session, Problem> {
@@ -239,20 +258,6 @@ impl Definition {
             plan.name = format!("{name}{rest}");
         }
     }
-}
-
-async fn read(body: Object, family: Family) -> Result<Definition, Problem> {
-    let refuse = |text| Problem::definition(family, text);
-    let mut wanted = definition::read(body, family).map_err(refuse)?;
-    if let Some(url) = &wanted.policy_url {
-        let text = fetch::text(url)
-            .await
-            .map_err(|cause| refuse(format!("traffic_policy_url: cannot fetch {url}: {cause}")))?;
-        for plan in &mut wanted.plans {
-            plan.traffic_policy.clone_from(&text);
-        }
-    }
-    Ok(wanted)
 }
 
 pub(super) fn object(family: Family, endpoint: &Endpoint, bound: &Bound) -> Value {

@@ -2,14 +2,13 @@
 //!
 //! - [`listen`]: where it is found. [`guard`]: who may ask. [`route`]: what there is to ask for.
 //! - [`reply`], [`names`], [`objects`]: how answers look.
-//! - [`endpoints`], [`definition`], [`fetch`]: endpoints that are started while the agent runs.
+//! - [`endpoints`], [`definition`]: endpoints that are started while the agent runs.
 //!
 //! Requests of any page the user looks at may arrive here, so nothing is done before the guard has
 //! let a request pass.
 
 mod definition;
 mod endpoints;
-mod fetch;
 mod guard;
 mod listen;
 mod names;
