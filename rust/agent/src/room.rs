@@ -8,6 +8,8 @@ const SPARE_FILES: usize = 64;
 const WINDOWS: u64 = 8;
 /// Memory for each stream that may be open: half of a first window, for few are full at a time.
 const STREAM: u64 = INITIAL_WINDOW as u64 / 2;
+/// Bytes of a stream that wait for sending where memory is short.
+const SMALL_BUFFER: usize = 64 << 10;
 
 /// What the system has for this process.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +36,13 @@ impl Room {
         let session_window = usual.session_window.min(memory / WINDOWS);
         let stream = u32::try_from(session_window / 2).unwrap_or(u32::MAX);
         let streams = usize::try_from(memory / STREAM).unwrap_or(usize::MAX);
+        let small = session_window < usual.session_window;
         Config {
+            send_buffer: if small {
+                SMALL_BUFFER
+            } else {
+                usual.send_buffer
+            },
             session_window,
             max_stream_window: usual.max_stream_window.min(stream).max(INITIAL_WINDOW),
             max_streams: usual.max_streams.min(streams).max(64),

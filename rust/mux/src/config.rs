@@ -68,7 +68,7 @@ impl Config {
             max_stream_window: 16 << 20,
             session_window: 32 << 20,
             send_frame: 16 << 10,
-            send_buffer: 64 << 10,
+            send_buffer: 128 << 10,
             open_waiters: 1_024,
             max_pending_resets: 1_024,
             close_timeout: Duration::from_secs(1),

@@ -18,7 +18,7 @@ use tokio_util::io::poll_read_buf;
 use crate::{ErrorCode, ReadHalf, Stream, WriteHalf};
 
 /// Bytes read at once from a connection that has much to say, and from others.
-const HOT_READ: usize = 64 * 1024;
+const HOT_READ: usize = 128 * 1024;
 const COLD_READ: usize = 4 * 1024;
 /// Chunks written at once.
 const VECTORED: usize = 8;

@@ -23,8 +23,9 @@ use std::time::Duration;
 /// Bytes read at once while the session is busy, and while it is not.
 const HOT_READ: usize = 64 * 1024;
 const COLD_READ: usize = 2 * 1024;
-/// Reads and writes in one poll before other tasks have their turn: they wait for 256 KiB at most.
-const TURNS: usize = 4;
+/// Reads and writes in one poll before other tasks have their turn: they wait for 1 MiB at most, and
+/// for less where windows hold back what shares the session.
+const TURNS: usize = 16;
 
 /// Owns the transport. Resolves when it is closed; dropped, it ends the session at once.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ pub(crate) mod upstream;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -127,8 +127,12 @@ impl Forwarder {
             return stream.reset(ErrorCode::STREAM_REFUSED);
         }
         let counted = (self.board.connected(), endpoint.metrics.connected());
-        let forwarding = self.forward(stream, header, first, &endpoint, ours);
-        endpoint.ended.run_until_cancelled(forwarding).await;
+        // In its place from the start: moved, its memory would be taken twice.
+        let forwarding = pin!(self.forward(stream, header, first, &endpoint, ours));
+        tokio::select! {
+            () = endpoint.ended.cancelled() => {}
+            () = forwarding => {}
+        }
         drop(counted);
         self.open.fetch_sub(1, Ordering::Release);
         self.closed.notify_waiters();
