@@ -18,7 +18,7 @@ export PATH := $(BIN):$(CURDIR)/.tools/bin:$(PATH)
 SOURCES := $(shell find rust python -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name '*.html' -o -name '*.css' -o -name '*.js' \) -not -path '*/__pycache__/*' 2>/dev/null) \
            Cargo.toml Cargo.lock $(wildcard pyproject.toml)
 
-.PHONY: release help run build test test-rust test-python check fmt format lint types deny actions bench bench-keep dist system clean
+.PHONY: release help run build test test-rust test-python check fmt format lint types deny actions docs bench bench-keep dist system clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -61,7 +61,7 @@ test-python: build .tools/.peers
 
 # === checks
 
-check: fmt lint types deny actions test ## everything that CI asks for
+check: fmt lint types deny actions docs test ## everything that CI asks for
 
 fmt: $(VENV)/.tools ## formatting, looked at only
 	cargo fmt --all --check
@@ -85,6 +85,10 @@ deny: $(VENV)/.tools ## licences, banned crates, sources (advisories need the ne
 
 actions: $(VENV)/.tools ## the workflow files
 	actionlint
+
+# Not --quiet, which would hide warnings from --strict. The variable: its makers tell of a successor in every run.
+docs: $(VENV)/.tools ## the documentation as a site in target/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 # Figures that `make bench` compares with; `make bench-keep` replaces them by those of the last run.
 BASELINE := bench/results/alone.json
