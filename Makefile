@@ -15,10 +15,10 @@ VENV := .venv
 BIN  := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(CURDIR)/.tools/bin:$(PATH)
 
-SOURCES := $(shell find rust python -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name '*.html' -o -name '*.css' -o -name '*.js' \) -not -path '*/__pycache__/*' 2>/dev/null) \
+SOURCES := $(shell find rust python -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name '*.html' -o -name '*.css' -o -name '*.js' -o -name '*.gz' \) -not -path '*/__pycache__/*' 2>/dev/null) \
            Cargo.toml Cargo.lock $(wildcard pyproject.toml)
 
-.PHONY: release help run build test test-rust test-python check fmt format lint types deny actions docs bench bench-keep dist system clean
+.PHONY: release help run build wheel test test-rust test-python check fmt format lint types deny actions docs bench bench-keep dist system clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -65,19 +65,20 @@ check: fmt lint types deny actions docs test ## everything that CI asks for
 
 fmt: $(VENV)/.tools ## formatting, looked at only
 	cargo fmt --all --check
-	ruff format --check python tests bench tools docs
+	ruff format --check python tests bench tools docs packaging
 
 format: $(VENV)/.tools ## formatting, done
 	cargo fmt --all
-	ruff format python tests bench tools docs
-	ruff check --fix python tests bench tools docs
+	ruff format python tests bench tools docs packaging
+	ruff check --fix python tests bench tools docs packaging
 
 lint: $(VENV)/.tools ## clippy and ruff
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	ruff check python tests bench tools docs
+	ruff check python tests bench tools docs packaging
 
 types: build ## mypy, and the stub of the extension against the extension
 	mypy --strict python tests bench docs
+	cd packaging && mypy --strict --config-file ../pyproject.toml dist.py windows.py
 	python -m mypy.stubtest portway._core
 
 deny: $(VENV)/.tools ## licences, banned crates, sources (advisories need the network: the public workflow)
@@ -107,9 +108,16 @@ bench-keep: ## the figures of the last `make bench` are the ones to compare with
 	cp target/bench/alone.json $(BASELINE)
 	$(BIN)/python -m bench.report
 
-dist: $(VENV)/.tools ## wheel and source package in dist/
-	$(BIN)/maturin build --locked --release --out dist --interpreter $(BIN)/python
-	$(BIN)/maturin sdist --out dist
+wheel: $(VENV)/.tools ## a wheel for this machine, in dist/
+	$(BIN)/python packaging/dist.py --targets native --only wheel --profile $(PROFILE)
+
+# Each target takes minutes: TARGETS=native, or some by name; ONLY=wheel,system,… for some kinds. URL: where they will be.
+dist: $(VENV)/.tools $(VENV)/.dist ## all of a release that can be made here, in dist/; it ends with what cannot, and why
+	$(BIN)/python packaging/dist.py --targets $(or $(TARGETS),all) $(if $(ONLY),--only $(ONLY)) $(if $(URL),--url $(URL))
+
+$(VENV)/.dist: packaging/tools.txt | $(VENV)/.tools
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r packaging/tools.txt
+	touch $@
 
 # FILES: folder of single files named portway-VERSION-OS-ARCH[-LIBC]. KEY: secret key of `minisign -G`. URL: where they will be.
 release: ## signed manifest of the files of a release: make release FILES=dist URL=https://… KEY=FILE [CHANNEL=beta]

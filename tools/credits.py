@@ -1,4 +1,4 @@
-"""Writes python/portway/credits.json: who wrote the software that portway is built from, under which licences.
+"""Writes python/portway/credits.json.gz: who wrote the software that portway is built from, under which licences.
 
 usage: python tools/credits.py
 
@@ -8,6 +8,7 @@ when a package is missing or too many.
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-FILE = ROOT / "python" / "portway" / "credits.json"
+FILE = ROOT / "python" / "portway" / "credits.json.gz"
 BUILT = "portway-py"
 TEXTS = re.compile(r"(?:un)?licen[cs]e|copying|notice|copyright", re.IGNORECASE)
 LARGEST = 64 << 10
@@ -110,4 +111,5 @@ def _python(name: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    FILE.write_text(json.dumps(credits(), indent=1, ensure_ascii=False) + "\n")
+    told = json.dumps(credits(), separators=(",", ":"), ensure_ascii=False).encode()
+    FILE.write_bytes(gzip.compress(told, mtime=0))  # an eighth; without a time, the same each time

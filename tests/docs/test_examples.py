@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from harness.edge import isolated
 from harness.need import ROOT
@@ -39,7 +40,8 @@ def test_configuration_of_edges_is_valid(example: Example, tmp_path: Path) -> No
         (tmp_path / file).write_text("token-of-the-file\n")
     planned = run(tmp_path, "edge", "plan", stdin=json.dumps({"argv": ["--config", str(path)]}))
     assert planned.returncode == 0, planned.stderr
-    assert json.loads(planned.stdout)["edge"]["tokens"]
+    written = yaml.safe_load(example.text).get("tokens", [])
+    assert len(json.loads(planned.stdout)["edge"]["tokens"]) == len(written)
 
 
 def test_every_yaml_example_says_whose_it_is() -> None:
@@ -110,7 +112,7 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(linked), target
 
 
-NAMED_PATH = re.compile(r"`((?:rust|python|tests|bench|docs|tools|\.ci|\.github|\.config)/[\w./-]+)`")
+NAMED_PATH = re.compile(r"`((?:rust|python|tests|bench|docs|packaging|tools|\.ci|\.github|\.config)/[\w./-]+)`")
 NAMED_TEST = re.compile(r"`((?:test_|[mh]\d+_)\w+)`")
 
 

@@ -35,10 +35,11 @@ def credits(  # noqa: A001 - the command's name
 
 
 def read() -> dict[str, Any]:
+    import gzip
     import json
     from importlib.resources import files
 
-    told: dict[str, Any] = json.loads((files("portway") / "credits.json").read_text(encoding="utf-8"))
+    told: dict[str, Any] = json.loads(gzip.decompress((files("portway") / "credits.json.gz").read_bytes()))
     return told
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from portway.cli import itself
 from portway.cli.options import Flag, Given, command
 from portway.cli.report import CommandError
 from portway.config import values
@@ -83,7 +84,7 @@ def reload_by(argv: list[str]) -> dict[str, Any]:
     import json
 
     return {
-        "argv": [sys.executable, "-m", "portway", "edge", "plan"],
+        "argv": [*itself.words(), "edge", "plan"],
         "stdin": json.dumps({"argv": argv}),
     }
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from portway.cli import itself
 from portway.cli.options import Flag, Given, command
 from portway.cli.records import Records
 from portway.cli.report import CommandError
@@ -135,10 +136,7 @@ def _program() -> tuple[str, ...]:
         from portway.service.windows import program
 
         return program()
-    script = Path(sys.argv[0])
-    if script.name in ("portway", "ngrok") and script.is_file() and os.access(script, os.X_OK):
-        return (str(script.absolute()),)
-    return (sys.executable, "-m", "portway")
+    return itself.words()
 
 
 def _remarks(config: Config) -> list[str]:
