@@ -47,7 +47,7 @@ def update(
         return
     newest = f"; {found.version} is the newest" if found else ""
     if here.by:
-        print(f"This is portway {__version__}{newest}. It was installed by {here.by}, which also upgrades it:")
+        print(f"This is portway {__version__}{newest}. It came with {here.by}, which also upgrades it:")
         print(f"  {here.command}")
         return
     if not found:
