@@ -5,12 +5,13 @@
 //! - [`dial`], [`trust`], [`crl`], [`session`]: the way to the edge and what is said there.
 //! - [`endpoint`], [`roster`], [`metrics`]: what is wanted of it, and what came of that.
 //! - [`wake`]: when all of that is to be looked at anew.
-//! - [`forward`]: visitors to upstreams.
+//! - [`forward`]: visitors to upstreams. [`capture`]: their requests, for who inspects them.
 //! - [`board`], [`console`]: what it shows. [`web`]: the same for programs, and how they steer it.
 //! - [`probe`]: the way to the edge, step by step.
 
 mod backoff;
 mod board;
+mod capture;
 mod clock;
 mod console;
 mod crl;

@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::backoff::{self, Backoff};
 use crate::board::Board;
+use crate::capture::Store;
 use crate::console::{self, Background};
 use crate::endpoint::Endpoint;
 use crate::forward::Forwarder;
@@ -100,10 +101,16 @@ pub async fn run(
     if let Some(listening) = &listening {
         board.web(&listening.address);
     }
+    // Without the interface nobody could ask for them.
+    let captured = match plan.web {
+        Some(_) => Store::new(plan.inspect_db_size, room.memory).map(Arc::new),
+        None => None,
+    };
     let forwarder = Arc::new(Forwarder::new(
         board.clone(),
         room.connections(),
         plan.web.is_some(),
+        captured,
     ));
     let (sender, requests) = mpsc::channel(16);
     let alone = plan.command != "start";

@@ -3,11 +3,11 @@
 //! - [`upstream`]: what visitors are led to, and a connection to it.
 //! - [`file`]: a folder as an upstream.
 //! - [`unreachable`]: the page of an upstream that is down.
-//! - [`tap`]: requests for the screen.
+//! - [`tap`]: requests, seen as they go by.
 
 pub(crate) mod file;
-mod tap;
-mod unreachable;
+pub(crate) mod tap;
+pub(crate) mod unreachable;
 pub(crate) mod upstream;
 
 use std::collections::hash_map::RandomState;
@@ -29,10 +29,12 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use self::tap::Tapped;
+use self::tap::{Side, Spoke, Tapped};
 use self::unreachable::Page;
 use self::upstream::{Connection, Upstream};
 use crate::board::Board;
+use crate::capture::recorder::Interest;
+use crate::capture::{Origin, Store};
 use crate::endpoint::Endpoint;
 
 /// How long the header of a connection may take; it comes in one piece.
@@ -44,8 +46,6 @@ const IDLE: Duration = Duration::from_hours(2);
 const REFUSALS: Duration = Duration::from_mins(1);
 /// `join connections` records a second; beyond, they are counted.
 const JOINS: u64 = 1000;
-/// Between a folder and a screen that shows its requests.
-const FOLDER_PIPE: usize = 64 * 1024;
 /// Bytes of a PROXY header, of either version.
 const PROXY_HEADER: usize = 2048;
 
@@ -58,6 +58,8 @@ pub(crate) struct Forwarder {
     most: usize,
     /// Requests are counted for the local interface.
     counts: bool,
+    /// Where they are kept; nothing: nowhere.
+    pub(crate) captured: Option<Arc<Store>>,
     joins: Mutex<Joins>,
     /// When a refusal was told.
     refused: Mutex<Option<Instant>>,
@@ -75,12 +77,18 @@ struct Joins {
 
 impl Forwarder {
     /// `counts`: somebody may ask for the figures of requests.
-    pub(crate) fn new(board: Arc<Board>, most: usize, counts: bool) -> Self {
+    pub(crate) fn new(
+        board: Arc<Board>,
+        most: usize,
+        counts: bool,
+        captured: Option<Arc<Store>>,
+    ) -> Self {
         Self {
             board,
             open: AtomicUsize::new(0),
             most,
             counts,
+            captured,
             joins: Mutex::new(Joins {
                 second: Instant::now(),
                 logged: 0,
@@ -169,7 +177,8 @@ impl Forwarder {
             if endpoint.plan.proxy_protocol != 0 && take_proxy_header(&mut stream).await.is_err() {
                 return;
             }
-            return Box::pin(self.serve_folder(stream, root.clone(), endpoint)).await;
+            let interest = self.interest(endpoint, &header.client_addr);
+            return Box::pin(serve_folder(stream, root.clone(), interest)).await;
         }
         // A PROXY header stays in front of TLS, whoever ends or begins it.
         let needs_header =
@@ -194,7 +203,9 @@ impl Forwarder {
                 if !speaks_http(endpoint, &header) {
                     return;
                 }
-                return Box::pin(self.failed(stream, endpoint, unreachable.0, ours)).await;
+                let interest = self.interest(endpoint, &header.client_addr);
+                let failed = failed(stream, endpoint, interest, unreachable.0, ours);
+                return Box::pin(failed).await;
             }
         };
         let dialled = connected.address();
@@ -203,7 +214,7 @@ impl Forwarder {
             dialled.as_deref().unwrap_or(shown),
             &header.client_addr,
         );
-        let http = speaks_http(endpoint, &header);
+        let http = speaks_http(endpoint, &header).then_some(header);
         let copied = self
             .copy(stream, connected, endpoint, http, proxy_header)
             .await;
@@ -218,30 +229,23 @@ impl Forwarder {
         );
     }
 
-    /// Whether its requests are looked at as they go by.
-    fn taps(&self, endpoint: &Endpoint) -> bool {
-        self.board.watched() || (self.counts && endpoint.inspects())
-    }
-
-    /// A stream that breaks concerns its visitor alone, so errors are not told.
-    async fn serve_folder(&self, stream: Prefixed, root: Arc<file::FileRoot>, endpoint: &Endpoint) {
-        if !self.taps(endpoint) {
-            let _ = file::serve(stream, root).await;
-            return;
-        }
-        let (inner, outer) = tokio::io::duplex(FOLDER_PIPE);
-        let mut tapped = Tapped::new(inner, self.board.clone(), endpoint.metrics.clone());
-        let served = file::serve(outer, root);
-        let carried = async move {
-            if tapped.write_all(&stream.first).await.is_ok() {
-                let joint = Joint {
-                    half_close: false,
-                    idle: None,
-                };
-                join(tapped, stream.stream, joint).await;
-            }
+    /// Who wants to know of an endpoint's requests. A visitor's address stands before its port.
+    fn interest(&self, endpoint: &Endpoint, visitor: &str) -> Interest {
+        let store = self.captured.as_ref().filter(|_| endpoint.inspects());
+        let origin = || Origin {
+            endpoint: endpoint.plan.name.as_str().into(),
+            visitor: visitor
+                .parse()
+                .ok()
+                .map(|visitor: std::net::SocketAddr| visitor.ip()),
+            replay_of: None,
         };
-        let _ = tokio::join!(served, carried);
+        Interest {
+            metrics: self.counts.then(|| endpoint.metrics.clone()),
+            board: self.board.watched().then(|| self.board.clone()),
+            store: store.map(|store| (store.clone(), origin())),
+            given: None,
+        }
     }
 
     async fn copy(
@@ -249,7 +253,7 @@ impl Forwarder {
         stream: Prefixed,
         mut upstream: Connection,
         endpoint: &Endpoint,
-        http: bool,
+        http: Option<ProxyHeader>,
         proxy_header: Bytes,
     ) -> Copied {
         if let Some(config) = &endpoint.visitors_tls {
@@ -257,11 +261,17 @@ impl Forwarder {
         }
         let Prefixed { first, stream } = stream;
         let joint = Joint {
-            half_close: !http,
-            idle: http.then_some(IDLE),
+            half_close: http.is_none(),
+            idle: http.is_some().then_some(IDLE),
         };
-        if http && self.taps(endpoint) && !endpoint.is_http2() {
-            let mut tapped = Tapped::new(upstream, self.board.clone(), endpoint.metrics.clone());
+        let interest = http.map(|header| self.interest(endpoint, &header.client_addr));
+        if let Some(interest) = interest.filter(|interest| !interest.is_none()) {
+            // Before the upstream's TLS the header has gone already.
+            let spoke = Spoke {
+                http2: endpoint.is_http2(),
+                fronted: endpoint.plan.proxy_protocol != 0 && proxy_header.is_empty(),
+            };
+            let mut tapped = Tapped::new(upstream, Side::Upstream, interest, spoke);
             return match tapped.write_all(&first).await {
                 Ok(()) => join(tapped, stream, joint).await,
                 Err(error) => failed_copy(error),
@@ -307,21 +317,6 @@ impl Forwarder {
         }
     }
 
-    async fn failed(&self, mut stream: Prefixed, endpoint: &Endpoint, cause: String, ours: bool) {
-        let in_front =
-            endpoint.plan.proxy_protocol != 0 && !matches!(endpoint.upstream, Upstream::Tls { .. });
-        if in_front && take_proxy_header(&mut stream).await.is_err() {
-            return;
-        }
-        let page = Page {
-            upstream: endpoint.plan.shown_upstream().to_owned(),
-            cause,
-            board: self.board.watched().then(|| self.board.clone()),
-            token: ours.then(|| endpoint.token()).flatten(),
-        };
-        unreachable::serve(stream, page, endpoint.is_http2()).await;
-    }
-
     fn joined(&self, id: &str, upstream: &str, visitor: &str) {
         let mut joins = self.joins.lock();
         if joins.second.elapsed() >= Duration::from_secs(1) {
@@ -351,6 +346,46 @@ impl Forwarder {
         } else {
             joins.suppressed += 1;
         }
+    }
+}
+
+/// A stream that breaks concerns its visitor alone, so errors are not told.
+async fn serve_folder(stream: Prefixed, root: Arc<file::FileRoot>, interest: Interest) {
+    let _ = if interest.is_none() {
+        file::serve(stream, root).await
+    } else {
+        let tapped = Tapped::new(stream, Side::Visitor, interest, Spoke::default());
+        file::serve(tapped, root).await
+    };
+}
+
+async fn failed(
+    mut stream: Prefixed,
+    endpoint: &Endpoint,
+    interest: Interest,
+    cause: String,
+    ours: bool,
+) {
+    let in_front =
+        endpoint.plan.proxy_protocol != 0 && !matches!(endpoint.upstream, Upstream::Tls { .. });
+    if in_front && take_proxy_header(&mut stream).await.is_err() {
+        return;
+    }
+    let page = Page {
+        upstream: endpoint.plan.shown_upstream().to_owned(),
+        cause,
+        token: ours.then(|| endpoint.token()).flatten(),
+    };
+    let http2 = endpoint.is_http2();
+    if interest.is_none() {
+        unreachable::serve(stream, page, http2).await;
+    } else {
+        let spoke = Spoke {
+            http2,
+            fronted: false,
+        };
+        let tapped = Tapped::new(stream, Side::Visitor, interest, spoke);
+        unreachable::serve(tapped, page, http2).await;
     }
 }
 

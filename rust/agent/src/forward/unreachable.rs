@@ -15,8 +15,6 @@ use portway_wire::Code;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use crate::board::Board;
-
 /// How long the head of the request may take.
 const HEAD: Duration = Duration::from_secs(10);
 /// Bytes of a body that is read for nothing, and how long that may take.
@@ -29,8 +27,6 @@ const AGENT_ERROR: &str = "portway-agent-error";
 pub(crate) struct Page {
     pub(crate) upstream: String,
     pub(crate) cause: String,
-    /// Who looks at requests.
-    pub(crate) board: Option<Arc<Board>>,
     /// The bind's token, where the edge is ours.
     pub(crate) token: Option<String>,
 }
@@ -42,14 +38,6 @@ where
 {
     let page = Arc::new(page);
     let service = service_fn(move |request: Request<Incoming>| {
-        if let Some(board) = &page.board {
-            board.request(request.method().as_str(), request.uri().path());
-            board.answered(
-                request.method().as_str(),
-                request.uri().path(),
-                "502 Bad Gateway",
-            );
-        }
         let response = page.response(request.headers());
         async move {
             drop_body(request).await;
@@ -91,6 +79,15 @@ async fn drop_body(request: Request<Incoming>) {
 // === impl Page ===
 
 impl Page {
+    /// As programs get it.
+    pub(crate) fn text(&self) -> String {
+        format!(
+            "{}\r\n\r\n{}\r\n",
+            self.message(),
+            Code::UPSTREAM_UNREACHABLE
+        )
+    }
+
     fn message(&self) -> String {
         format!(
             "The agent cannot reach the upstream {}: {}.",
@@ -117,10 +114,7 @@ impl Page {
             );
             ("text/html; charset=utf-8", page)
         } else {
-            (
-                "text/plain; charset=utf-8",
-                format!("{message}\r\n\r\n{code}\r\n"),
-            )
+            ("text/plain; charset=utf-8", self.text())
         };
         let mut response = Response::new(Full::new(Bytes::from(body)));
         *response.status_mut() = StatusCode::BAD_GATEWAY;
@@ -157,7 +151,6 @@ mod tests {
         let page = Page {
             upstream: "http://localhost:1".into(),
             cause: "connection refused".into(),
-            board: None,
             token: Some("t0k".into()),
         };
         let response = page.response(&HeaderMap::new());

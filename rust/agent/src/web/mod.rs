@@ -3,6 +3,7 @@
 //! - [`listen`]: where it is found. [`guard`]: who may ask. [`route`]: what there is to ask for.
 //! - [`reply`], [`names`], [`objects`]: how answers look.
 //! - [`endpoints`], [`definition`]: endpoints that are started while the agent runs.
+//! - [`requests`]: what visitors asked of them.
 //!
 //! Requests of any page the user looks at may arrive here, so nothing is done before the guard has
 //! let a request pass.
@@ -14,6 +15,7 @@ mod listen;
 mod names;
 mod objects;
 mod reply;
+mod requests;
 mod route;
 
 use std::convert::Infallible;

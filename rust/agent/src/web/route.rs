@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::definition::Family;
 use super::endpoints::object;
 use super::reply::{Problem, Reply, ok, with_type};
-use super::{Web, names, objects};
+use super::{Web, names, objects, requests};
 use crate::endpoint::{Bound, Endpoint};
 
 const READ: &str = "GET, HEAD";
@@ -41,6 +41,13 @@ impl Web {
             return match rest.strip_prefix('/') {
                 Some(name) if !name.is_empty() => self.one(family, name, &parts, body).await,
                 _ if rest.len() <= 1 => self.all(family, &parts, body).await,
+                _ => Err(Problem::not_found(path)),
+            };
+        }
+        if let Some(rest) = path.strip_prefix(requests::BASE) {
+            return match rest.strip_prefix('/') {
+                Some(id) if !id.is_empty() => self.request(id, &parts),
+                _ if rest.len() <= 1 => self.requests(&parts, body).await,
                 _ => Err(Problem::not_found(path)),
             };
         }

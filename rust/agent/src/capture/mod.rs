@@ -1,0 +1,311 @@
+//! Requests of visitors, kept for who wants to see them (agent-api §5.4, §6.4; agent-behaviour §7).
+//!
+//! - [`record`]: one of them. [`id`]: its name. The [`Store`] here: all of them, within a limit.
+//! - [`http1`], [`http2`]: where requests and answers begin and end in the bytes that go by.
+//! - [`recorder`]: what is done with each. [`replay`]: one of them, sent once more.
+//!
+//! Whoever forwards never waits for this: bytes are looked at when they have gone, and copied only
+//! as far as they are kept.
+
+mod hpack;
+pub(crate) mod http1;
+pub(crate) mod http2;
+mod id;
+mod record;
+pub(crate) mod recorder;
+pub(crate) mod replay;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, watch};
+
+pub(crate) use self::id::Id;
+use self::id::Ids;
+pub(crate) use self::record::{Entry, Exchange, Message, State};
+
+/// Bytes for all records where nobody said how many.
+const USUAL: usize = 50 << 20;
+/// Of the memory there is, so many hundredths at most then.
+const SHARE: u64 = 15;
+/// One record takes so much of the limit at most.
+const ONE: usize = 8;
+/// Requests that are sent once more at a time.
+const REPLAYS: usize = 32;
+
+/// The records of all endpoints, the oldest first.
+#[derive(Debug)]
+pub(crate) struct Store {
+    limit: usize,
+    /// Bytes that records take now.
+    taken: AtomicUsize,
+    ids: Ids,
+    entries: Mutex<VecDeque<Arc<Entry>>>,
+    /// Counts changes.
+    sequence: Mutex<u64>,
+    told: watch::Sender<()>,
+    /// Places for requests that are sent once more.
+    replays: Arc<Semaphore>,
+}
+
+/// What an exchange is known by from its first moment on.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub(crate) endpoint: Arc<str>,
+    pub(crate) visitor: Option<IpAddr>,
+    pub(crate) replay_of: Option<Id>,
+}
+
+/// A line of a list.
+#[allow(dead_code, reason = "for the page that follows requests live")]
+#[derive(Debug)]
+pub(crate) struct Summary {
+    pub(crate) id: Id,
+    pub(crate) endpoint: Arc<str>,
+    pub(crate) method: String,
+    /// And its query, as it was sent.
+    pub(crate) path: String,
+    /// None: no answer yet.
+    pub(crate) status_code: Option<u16>,
+    pub(crate) state: State,
+    pub(crate) duration: Duration,
+    pub(crate) request_size: u64,
+    pub(crate) response_size: u64,
+    pub(crate) start: jiff::Timestamp,
+    pub(crate) replay_of: Option<Id>,
+}
+
+/// Follows what changes. While there is none of these, changes cost their number only.
+#[allow(dead_code, reason = "for the page that follows requests live")]
+#[derive(Debug)]
+pub(crate) struct Changes {
+    store: Arc<Store>,
+    told: watch::Receiver<()>,
+    seen: u64,
+}
+
+/// What is different from the time before.
+#[allow(dead_code, reason = "for the page that follows requests live")]
+#[derive(Debug)]
+pub(crate) struct Delta {
+    /// New, or with more in them than before; the oldest first.
+    pub(crate) changed: Vec<Arc<Entry>>,
+    /// Whatever is older than this one has gone; none: all have.
+    pub(crate) oldest: Option<Id>,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// `wanted`: as in the configuration, 0 for as much as is usual, less for none at all.
+    /// `memory`: what there is, where that is known.
+    pub(crate) fn new(wanted: i64, memory: Option<u64>) -> Option<Self> {
+        let limit = match wanted {
+            0 => {
+                let share = memory.map_or(u64::MAX, |memory| memory / 100 * SHARE);
+                USUAL.min(usize::try_from(share).unwrap_or(usize::MAX))
+            }
+            wanted => usize::try_from(wanted).ok()?,
+        };
+        Some(Self {
+            limit,
+            taken: AtomicUsize::new(0),
+            ids: Ids::default(),
+            entries: Mutex::default(),
+            sequence: Mutex::default(),
+            told: watch::Sender::new(()),
+            replays: Arc::new(Semaphore::new(REPLAYS)),
+        })
+    }
+
+    #[allow(dead_code, reason = "for the page that follows requests live")]
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Keeps a request from its head on; nothing where not even that fits.
+    pub(crate) fn begin(&self, head: &[u8], origin: &Origin) -> Option<Arc<Entry>> {
+        let most = self.limit / ONE;
+        if record::OVERHEAD + head.len() > most {
+            return None;
+        }
+        let exchange = Exchange::new(head, most);
+        let start = jiff::Timestamp::now();
+        let nanos = u64::try_from(start.as_nanosecond()).unwrap_or_default();
+        self.taken.fetch_add(exchange.cost(), Ordering::Relaxed);
+        let mut entries = self.entries.lock();
+        let entry = Arc::new(Entry {
+            // Under the lock, so that they stand in the order of their ids.
+            id: self.ids.next(nanos),
+            endpoint: origin.endpoint.clone(),
+            visitor: origin.visitor,
+            start,
+            since: Instant::now(),
+            replay_of: origin.replay_of,
+            changed: AtomicU64::new(0),
+            exchange: Mutex::new(Some(exchange)),
+        });
+        self.number(&entry);
+        entries.push_back(entry.clone());
+        drop(entries);
+        self.settle();
+        Some(entry)
+    }
+
+    /// Adds to an exchange; in vain once it had to go.
+    pub(crate) fn change(&self, entry: &Entry, change: impl FnOnce(&mut Exchange)) {
+        let mut place = entry.exchange.lock();
+        let Some(exchange) = &mut *place else { return };
+        let before = exchange.cost();
+        change(exchange);
+        // Both in one sum that may wrap on its way: it is right in the end.
+        let grown = exchange.cost().wrapping_sub(before);
+        self.taken.fetch_add(grown, Ordering::Relaxed);
+        self.number(entry);
+        drop(place);
+        self.settle();
+    }
+
+    /// Lets the oldest go until the rest fits, and tells who listens.
+    fn settle(&self) {
+        while self.taken.load(Ordering::Relaxed) > self.limit {
+            let Some(oldest) = self.entries.lock().pop_front() else {
+                break;
+            };
+            self.forget(&oldest);
+        }
+        if self.told.receiver_count() > 0 {
+            self.told.send_replace(());
+        }
+    }
+
+    fn forget(&self, entry: &Entry) {
+        let mut place = entry.exchange.lock();
+        if let Some(exchange) = place.take() {
+            self.taken.fetch_sub(exchange.cost(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whoever has read the number finds every change up to it.
+    fn number(&self, entry: &Entry) {
+        let mut sequence = self.sequence.lock();
+        *sequence += 1;
+        entry.changed.store(*sequence, Ordering::Relaxed);
+    }
+
+    pub(crate) fn clear(&self) {
+        let all = std::mem::take(&mut *self.entries.lock());
+        for entry in &all {
+            self.forget(entry);
+        }
+        self.settle();
+    }
+
+    pub(crate) fn get(&self, id: Id) -> Option<Arc<Entry>> {
+        let entries = self.entries.lock();
+        let place = entries.binary_search_by_key(&id, |entry| entry.id).ok()?;
+        entries.get(place).cloned()
+    }
+
+    /// The one of this text.
+    pub(crate) fn find(&self, text: &str) -> Option<Arc<Entry>> {
+        self.get(self.ids.read(text)?)
+    }
+
+    /// As an id is written.
+    pub(crate) fn text(&self, id: Id) -> String {
+        self.ids.text(id).to_string()
+    }
+
+    /// The newest first; of one endpoint, and so many at most, where that is asked for.
+    pub(crate) fn list(&self, endpoint: Option<&str>, most: usize) -> Vec<Arc<Entry>> {
+        let entries = self.entries.lock();
+        let wanted = entries
+            .iter()
+            .rev()
+            .filter(|entry| endpoint.is_none_or(|name| *entry.endpoint == *name));
+        wanted.take(most).cloned().collect()
+    }
+
+    #[allow(dead_code, reason = "for the page that follows requests live")]
+    /// Of all, the newest first.
+    pub(crate) fn summaries(&self) -> Vec<Summary> {
+        let all = self.list(None, usize::MAX);
+        all.iter().filter_map(|entry| Summary::of(entry)).collect()
+    }
+
+    #[allow(dead_code, reason = "for the page that follows requests live")]
+    /// Follows changes from now on.
+    pub(crate) fn changes(self: &Arc<Self>) -> Changes {
+        let told = self.told.subscribe();
+        Changes {
+            seen: *self.sequence.lock(),
+            store: self.clone(),
+            told,
+        }
+    }
+}
+
+// === impl Changes ===
+
+#[allow(dead_code, reason = "for the page that follows requests live")]
+impl Changes {
+    /// Resolves when something is different.
+    ///
+    /// # Cancel safety
+    /// Nothing is missed.
+    pub(crate) async fn changed(&mut self) {
+        if self.told.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// What is different since the last call, or since this was made.
+    pub(crate) fn take(&mut self) -> Delta {
+        self.told.mark_unchanged();
+        let from = self.seen;
+        self.seen = *self.store.sequence.lock();
+        let entries = self.store.entries.lock();
+        Delta {
+            oldest: entries.front().map(|entry| entry.id),
+            changed: entries
+                .iter()
+                .filter(|entry| entry.changed() > from)
+                .cloned()
+                .collect(),
+        }
+    }
+}
+
+// === impl Summary ===
+
+#[allow(dead_code, reason = "for the page that follows requests live")]
+impl Summary {
+    /// Nothing once it had to go.
+    pub(crate) fn of(entry: &Entry) -> Option<Self> {
+        entry.glance(|exchange| {
+            let (method, path) = exchange.request.asked();
+            let response = exchange.response.as_ref();
+            Self {
+                id: entry.id,
+                endpoint: entry.endpoint.clone(),
+                method: method.to_owned(),
+                path: path.to_owned(),
+                status_code: response.map(|response| response.status().0),
+                state: exchange.state,
+                duration: entry.duration(exchange),
+                request_size: exchange.request.length,
+                response_size: response.map_or(0, |response| response.length),
+                start: entry.start,
+                replay_of: entry.replay_of,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
