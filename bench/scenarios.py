@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What bench/peers.py does not measure: long links, slow readers, storms, fleets, an agent that does nothing.
 
-usage: bench/scenarios.py [--only size,start,link,sdk,loss,slow,held,fleet,idle,storm] [--rounds 5] [--secs 5]
+usage: bench/scenarios.py [--only size,start,link,sdk,loss,slow,inspect,held,fleet,idle,storm] [--rounds 5] [--secs 5]
 
 Each round of a scenario starts an edge and an agent of its own, for a ratio also the pair of nginx, in turns;
 figures are medians over the rounds, with their spread. What does not depend on how busy the machine is, and takes
@@ -121,6 +121,39 @@ def slow(secs: int) -> Figures:
                 beside = requests(pair, secs, connections=4, rate=RATE)["p99"]
         title = f"{kind}: p99 of small requests, 8 bulk streams to slow readers, beside without them"
         yield Figure(title, beside / alone, "{:.2f} ×", goal, (beside, alone), "{:.2f} of {:.2f} ms")
+
+
+# === inspection
+
+INSPECTED = {
+    "no local interface": ("web_addr: false", ""),
+    "inspect_db_size: -1": ("web_addr: '127.0.0.1:0'\n  inspect_db_size: -1", ""),
+    "inspect: false": ("web_addr: '127.0.0.1:0'", "inspect: false, "),
+    "inspection on": ("web_addr: '127.0.0.1:0'", ""),
+}
+
+
+def inspect(secs: int) -> Figures:
+    """CPU of the agent for a small request, with its inspection off and on."""
+    used = {}
+    with Town() as town:
+        pair = town.portway()
+        plain = pair.config.read_text()
+        for kind, (settings, option) in INSPECTED.items():
+            text = plain.replace("web_addr: false", settings)
+            pair.config.write_text(text.replace("upstream: {url: 'http:", f"{option}upstream: {{url: 'http:"))
+            pair.connect()
+            pair.back()
+            # As many as fill the store, so that records go while others come.
+            requests(pair, secs, connections=16)
+            before = pair.agent_cpu()
+            count = requests(pair, secs, connections=16, rate=RATE)["count"]
+            used[kind] = (pair.agent_cpu() - before) / count * 1e6
+            town.end(pair.agent)
+    off = used["no local interface"]
+    for kind, goal in (("inspect_db_size: -1", "1 ×"), ("inspect: false", "1 ×"), ("inspection on", "≤ 1.1 ×")):
+        title = f"CPU of the agent for a request, {kind}, beside no local interface"
+        yield Figure(title, used[kind] / off, "{:.2f} ×", goal, (used[kind], off), "{:.1f} of {:.1f} µs")
 
 
 # === start
@@ -258,6 +291,7 @@ SCENARIOS = {
     "sdk": Scenario(sdk),
     "loss": Scenario(loss),
     "slow": Scenario(slow),
+    "inspect": Scenario(inspect),
     "held": Scenario(held),
     "fleet": Scenario(fleet, once=True),
     "idle": Scenario(idle, once=True),

@@ -77,6 +77,9 @@ class Pair:
         """Seconds of CPU that the edge has used."""
         return cpu_secs([self.edge]) or 0.0
 
+    def agent_cpu(self) -> float:
+        return cpu_secs([self.agent]) or 0.0
+
     def resident(self) -> tuple[float, float]:
         """MB in memory, of edge and agent."""
         return rss_mb(self.edge) or 0.0, rss_mb(self.agent) or 0.0
@@ -132,6 +135,13 @@ class Town:
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env())
         self.running.append(process)
         return process.pid
+
+    def end(self, pid: int) -> None:
+        """Ends one of them before the others."""
+        process = next(process for process in self.running if process.pid == pid)
+        self.running.remove(process)
+        process.terminate()
+        process.wait()
 
     def env(self) -> dict[str, str]:
         return {**os.environ, "HOME": str(self.home), "XDG_CONFIG_HOME": str(self.home), "PATH": path()}

@@ -17,6 +17,8 @@ pub struct Room {
     pub open_files: usize,
     /// Bytes; none: nobody can tell.
     pub memory: Option<u64>,
+    /// Bytes that are left of it right now.
+    pub left: fn() -> Option<u64>,
 }
 
 // === impl Room ===
@@ -83,6 +85,7 @@ mod tests {
         let room = Room {
             open_files: 1024,
             memory,
+            left: || None,
         };
         let config = room.mux();
         (
@@ -111,6 +114,7 @@ mod tests {
         let room = |open_files| Room {
             open_files,
             memory: None,
+            left: || None,
         };
         assert_eq!(room(1024).connections(), 960);
         assert_eq!(room(10).connections(), 16);

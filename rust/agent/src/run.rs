@@ -103,7 +103,7 @@ pub async fn run(
     }
     // Without the interface nobody could ask for them.
     let captured = match plan.web {
-        Some(_) => Store::new(plan.inspect_db_size, room.memory).map(Arc::new),
+        Some(_) => Store::new(plan.inspect_db_size, &room).map(Arc::new),
         None => None,
     };
     let forwarder = Arc::new(Forwarder::new(

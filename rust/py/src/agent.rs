@@ -33,6 +33,7 @@ pub(crate) fn run(descriptor: i32) -> Result<(), Fatal> {
     let room = Room {
         open_files: limits::raise_open_files(),
         memory: limits::memory(),
+        left: limits::memory_left,
     };
     let runtime = runtime::start(THREADS, "portway")?;
     runtime.spawn(memory::give_back());

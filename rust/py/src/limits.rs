@@ -42,11 +42,36 @@ pub(crate) fn memory() -> Option<u64> {
     machine.into_iter().chain(limits).min()
 }
 
+/// Bytes of it that this process can still get, as far as anybody tells: what only keeps files at hand
+/// is given up before anything fails.
+pub(crate) fn memory_left() -> Option<u64> {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let machine = read("/proc/meminfo").and_then(|text| amount(&text, "MemAvailable:"));
+    let groups = read("/proc/self/cgroup").unwrap_or_default();
+    let left = |limit_file: String| {
+        let limit: u64 = read(&limit_file)?.trim().parse().ok()?;
+        let (folder, name) = limit_file.rsplit_once('/')?;
+        let (usage, cached) = match name {
+            "memory.max" => ("memory.current", "inactive_file "),
+            _ => ("memory.usage_in_bytes", "total_inactive_file "),
+        };
+        let used: u64 = read(&format!("{folder}/{usage}"))?.trim().parse().ok()?;
+        let stat = read(&format!("{folder}/memory.stat")).unwrap_or_default();
+        let cached = stat.lines().find_map(|line| line.strip_prefix(cached));
+        let cached = cached.and_then(|bytes| bytes.trim().parse().ok());
+        Some(limit.saturating_sub(used.saturating_sub(cached.unwrap_or_default())))
+    };
+    let groups = limit_files(&groups).into_iter().filter_map(left);
+    machine.into_iter().chain(groups).min()
+}
+
 /// Bytes, from `/proc/meminfo`.
 fn total(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    amount(meminfo, "MemTotal:")
+}
+
+fn amount(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib << 10)
 }

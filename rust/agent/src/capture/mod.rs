@@ -27,6 +27,7 @@ use tokio::sync::{Semaphore, watch};
 pub(crate) use self::id::Id;
 use self::id::Ids;
 pub(crate) use self::record::{Entry, Exchange, Message, State};
+use crate::room::Room;
 
 /// Bytes for all records where nobody said how many.
 const USUAL: usize = 50 << 20;
@@ -36,6 +37,11 @@ const SHARE: u64 = 15;
 const ONE: usize = 8;
 /// Requests that are sent once more at a time.
 const REPLAYS: usize = 32;
+/// How much is left is asked after so many bytes of records.
+const LOOK: usize = 1 << 20;
+/// Less than so much of all memory is short; on large machines, less than this.
+const SHORT: u64 = 16;
+const ENOUGH: u64 = 16 << 20;
 
 /// The records of all endpoints, the oldest first.
 #[derive(Debug)]
@@ -50,6 +56,17 @@ pub(crate) struct Store {
     told: watch::Sender<()>,
     /// Places for requests that are sent once more.
     replays: Arc<Semaphore>,
+    shortage: Option<Shortage>,
+}
+
+/// Notices when memory gets short: records go before anything else suffers.
+#[derive(Debug)]
+struct Shortage {
+    /// Bytes that are left to the process, and how few are too few.
+    left: fn() -> Option<u64>,
+    enough: u64,
+    /// Bytes that records have taken since it was asked.
+    fresh: AtomicUsize,
 }
 
 /// What an exchange is known by from its first moment on.
@@ -102,11 +119,10 @@ pub(crate) struct Delta {
 
 impl Store {
     /// `wanted`: as in the configuration, 0 for as much as is usual, less for none at all.
-    /// `memory`: what there is, where that is known.
-    pub(crate) fn new(wanted: i64, memory: Option<u64>) -> Option<Self> {
+    pub(crate) fn new(wanted: i64, room: &Room) -> Option<Self> {
         let limit = match wanted {
             0 => {
-                let share = memory.map_or(u64::MAX, |memory| memory / 100 * SHARE);
+                let share = room.memory.map_or(u64::MAX, |memory| memory / 100 * SHARE);
                 USUAL.min(usize::try_from(share).unwrap_or(usize::MAX))
             }
             wanted => usize::try_from(wanted).ok()?,
@@ -119,6 +135,11 @@ impl Store {
             sequence: Mutex::default(),
             told: watch::Sender::new(()),
             replays: Arc::new(Semaphore::new(REPLAYS)),
+            shortage: room.memory.map(|memory| Shortage {
+                left: room.left,
+                enough: (memory / SHORT).min(ENOUGH),
+                fresh: AtomicUsize::new(0),
+            }),
         })
     }
 
@@ -136,7 +157,8 @@ impl Store {
         let exchange = Exchange::new(head, most);
         let start = jiff::Timestamp::now();
         let nanos = u64::try_from(start.as_nanosecond()).unwrap_or_default();
-        self.taken.fetch_add(exchange.cost(), Ordering::Relaxed);
+        let cost = exchange.cost();
+        self.taken.fetch_add(cost, Ordering::Relaxed);
         let mut entries = self.entries.lock();
         let entry = Arc::new(Entry {
             // Under the lock, so that they stand in the order of their ids.
@@ -152,7 +174,7 @@ impl Store {
         self.number(&entry);
         entries.push_back(entry.clone());
         drop(entries);
-        self.settle();
+        self.settle(cost);
         Some(entry)
     }
 
@@ -162,17 +184,24 @@ impl Store {
         let Some(exchange) = &mut *place else { return };
         let before = exchange.cost();
         change(exchange);
-        // Both in one sum that may wrap on its way: it is right in the end.
-        let grown = exchange.cost().wrapping_sub(before);
+        let after = exchange.cost();
+        // It may have become less: the sum wraps, and is right all the same.
+        let grown = after.wrapping_sub(before);
         self.taken.fetch_add(grown, Ordering::Relaxed);
         self.number(entry);
         drop(place);
-        self.settle();
+        self.settle(after.saturating_sub(before));
     }
 
     /// Lets the oldest go until the rest fits, and tells who listens.
-    fn settle(&self) {
-        while self.taken.load(Ordering::Relaxed) > self.limit {
+    fn settle(&self, fresh: usize) {
+        let short = self.shortage.as_ref().is_some_and(|one| one.noticed(fresh));
+        let most = if short {
+            self.taken.load(Ordering::Relaxed) / 2
+        } else {
+            self.limit
+        };
+        while self.taken.load(Ordering::Relaxed) > most {
             let Some(oldest) = self.entries.lock().pop_front() else {
                 break;
             };
@@ -202,7 +231,7 @@ impl Store {
         for entry in &all {
             self.forget(entry);
         }
-        self.settle();
+        self.settle(0);
     }
 
     pub(crate) fn get(&self, id: Id) -> Option<Arc<Entry>> {
@@ -247,6 +276,23 @@ impl Store {
             store: self.clone(),
             told,
         }
+    }
+}
+
+// === impl Shortage ===
+
+impl Shortage {
+    /// Asks now and then, for asking costs something.
+    fn noticed(&self, fresh: usize) -> bool {
+        if self.fresh.fetch_add(fresh, Ordering::Relaxed) + fresh < LOOK {
+            return false;
+        }
+        self.fresh.store(0, Ordering::Relaxed);
+        let short = (self.left)().is_some_and(|left| left < self.enough);
+        if short {
+            tracing::debug!(obj = "web", "memory is short: older captured requests are let go");
+        }
+        short
     }
 }
 

@@ -1,5 +1,14 @@
 use super::*;
 
+fn made(wanted: i64, memory: Option<u64>) -> Option<Store> {
+    let room = Room {
+        open_files: 0,
+        memory,
+        left: || Some(1),
+    };
+    Store::new(wanted, &room)
+}
+
 fn origin(endpoint: &str) -> Origin {
     Origin {
         endpoint: endpoint.into(),
@@ -22,7 +31,7 @@ fn paths(store: &Store) -> Vec<String> {
 
 #[test]
 fn the_limit_is_what_is_asked_for_or_fits_the_machine() {
-    let limit = |wanted, memory| Store::new(wanted, memory).map(|store| store.limit());
+    let limit = |wanted, memory| made(wanted, memory).map(|store| store.limit());
     assert_eq!(limit(0, None), Some(USUAL));
     assert_eq!(limit(0, Some(64 << 30)), Some(USUAL));
     assert_eq!(limit(0, Some(100 << 20)), Some((100 << 20) / 100 * 15));
@@ -32,7 +41,7 @@ fn the_limit_is_what_is_asked_for_or_fits_the_machine() {
 
 #[test]
 fn the_oldest_go_so_that_the_rest_fits() {
-    let store = Store::new(20_000, None).unwrap();
+    let store = made(20_000, None).unwrap();
     for number in 0..100 {
         let entry = store.begin(&head(number), &origin("a")).unwrap();
         store.change(&entry, |exchange| {
@@ -53,7 +62,7 @@ fn the_oldest_go_so_that_the_rest_fits() {
 
 #[test]
 fn what_had_to_go_grows_no_more() {
-    let store = Store::new(100_000, None).unwrap();
+    let store = made(100_000, None).unwrap();
     let old = store.begin(&head(0), &origin("a")).unwrap();
     store.clear();
     store.change(&old, |exchange| exchange.sent(&[0; 5000], 0));
@@ -64,7 +73,7 @@ fn what_had_to_go_grows_no_more() {
 
 #[test]
 fn one_takes_an_eighth_at_most() {
-    let store = Store::new(80_000, None).unwrap();
+    let store = made(80_000, None).unwrap();
     let limit = store.limit();
     let entry = store.begin(&head(0), &origin("a")).unwrap();
     for _ in 0..100 {
@@ -92,7 +101,7 @@ fn one_takes_an_eighth_at_most() {
 
 #[test]
 fn a_mebibyte_of_a_body_is_kept() {
-    let store = Store::new(0, None).unwrap();
+    let store = made(0, None).unwrap();
     let entry = store.begin(&head(0), &origin("a")).unwrap();
     store.change(&entry, |exchange| exchange.sent(&vec![7; (1 << 20) + 1], 0));
     let request = entry.look().unwrap().request;
@@ -104,7 +113,7 @@ fn a_mebibyte_of_a_body_is_kept() {
 
 #[test]
 fn pieces_keep_their_times_and_are_bounded() {
-    let store = Store::new(0, None).unwrap();
+    let store = made(0, None).unwrap();
     let entry = store.begin(&head(0), &origin("a")).unwrap();
     let second = Duration::from_secs;
     store.change(&entry, |exchange| {
@@ -135,7 +144,7 @@ fn pieces_keep_their_times_and_are_bounded() {
 
 #[test]
 fn lists_are_of_one_endpoint_and_of_so_many() {
-    let store = Store::new(0, None).unwrap();
+    let store = made(0, None).unwrap();
     for number in 0..6 {
         store.begin(
             &head(number),
@@ -154,14 +163,14 @@ fn lists_are_of_one_endpoint_and_of_so_many() {
 
 #[tokio::test]
 async fn who_follows_is_told_what_is_different() {
-    let store = Arc::new(Store::new(3000, None).unwrap());
+    let store = Arc::new(made(3000, None).unwrap());
     store.begin(&head(0), &origin("a"));
     let mut changes = store.changes();
     assert!(changes.take().changed.is_empty());
     let one = store.begin(b"GET / HTTP/1.1\r\n\r\n", &origin("a"));
     assert!(one.is_none(), "larger than an eighth");
 
-    let store = Arc::new(Store::new(60_000, None).unwrap());
+    let store = Arc::new(made(60_000, None).unwrap());
     let first = store.begin(&head(0), &origin("a")).unwrap();
     let mut changes = store.changes();
     let second = store.begin(&head(1), &origin("a")).unwrap();
@@ -189,7 +198,7 @@ async fn who_follows_is_told_what_is_different() {
 
 #[test]
 fn a_summary_is_read_from_the_heads() {
-    let store = Store::new(0, None).unwrap();
+    let store = made(0, None).unwrap();
     let entry = store
         .begin(b"PUT /a?b HTTP/1.1\r\nX-A: b:c \r\n\r\n", &origin("e"))
         .unwrap();
@@ -224,4 +233,15 @@ fn a_summary_is_read_from_the_heads() {
         (response.protocol(), response.status()),
         ("HTTP/1.0", (404, "Not Here"))
     );
+}
+
+#[test]
+fn records_go_first_where_memory_is_short() {
+    let store = made(100 << 20, Some(1 << 30)).unwrap();
+    for number in 0..200 {
+        let entry = store.begin(&head(number), &origin("a")).unwrap();
+        store.change(&entry, |exchange| exchange.sent(&[0; 100_000], 100_000));
+    }
+    let kept = store.summaries().len();
+    assert!((5..25).contains(&kept), "{kept} of 100 kB each");
 }
