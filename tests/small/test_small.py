@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -157,3 +159,30 @@ def test_a_log_that_cannot_be_written_is_told_at_the_start(
     assert process.wait() == 1
     assert str(path) in process.text("err")
     assert "ead-only file system" in process.text("err")
+
+
+# === no memory left
+
+# Takes a MiB of memory for each line that it is sent.
+HOG = "import sys\nheld = []\nfor _ in sys.stdin:\n    held.append(b'x' * (1 << 20))\n    print('held', flush=True)\n"
+
+
+def test_an_agent_without_memory_turns_visitors_away_and_serves_again_when_there_is_some(
+    group: Group, edge: Edge, agents: Agents, upstream: HttpUpstream
+) -> None:
+    agent = small(agents, group, upstream)
+    assert agent.get("/before").status == 200
+    hog = Process("hog", [*group.within, sys.executable, "-c", HOG], stdin=subprocess.PIPE)
+    try:
+        assert hog.popen.stdin
+        while group.used < (MACHINE_MIB - 3) << 20:
+            since = hog.position
+            hog.popen.stdin.write(b"more\n")
+            hog.popen.stdin.flush()
+            hog.wait_line("held", lambda line: True if line == "held" else None, since)
+        until("a visitor is turned away", lambda: agent.get("/during").status >= 500)
+        agent.process.wait_for("connection refused", err="memory runs out")
+    finally:
+        hog.kill()
+    until("a visitor is served", lambda: agent.get("/after").status == 200)
+    assert group.kills == 0

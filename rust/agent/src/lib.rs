@@ -1,7 +1,7 @@
 //! The agent: keeps a session with an edge and leads its visitors to upstreams.
 //!
-//! - [`plan`]: what it is told. [`room`]: how much it takes on. [`run`]: its life; [`backoff`]: its
-//!   patience.
+//! - [`plan`]: what it is told. [`room`]: how much it takes on; [`shortage`]: when there is no more of
+//!   it. [`run`]: its life; [`backoff`]: its patience.
 //! - [`dial`], [`trust`], [`crl`], [`session`]: the way to the edge and what is said there.
 //! - [`endpoint`], [`roster`], [`metrics`]: what is wanted of it, and what came of that.
 //! - [`wake`]: when all of that is to be looked at anew.
@@ -25,6 +25,7 @@ mod room;
 mod roster;
 mod run;
 mod session;
+mod shortage;
 mod trust;
 mod wake;
 mod web;

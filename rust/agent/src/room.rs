@@ -11,6 +11,10 @@ const STREAM: u64 = INITIAL_WINDOW as u64 / 2;
 /// Bytes of a stream that wait for sending where memory is short.
 const SMALL_BUFFER: usize = 64 << 10;
 
+/// Less than so much of all memory left is short; on large machines, less than this.
+const SHORT: u64 = 16;
+const ENOUGH: u64 = 16 << 20;
+
 /// What the system has for this process.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
@@ -19,6 +23,8 @@ pub struct Room {
     pub memory: Option<u64>,
     /// Bytes that are left of it right now.
     pub left: fn() -> Option<u64>,
+    /// Returns to the system what is free in this process.
+    pub give_back: fn(),
 }
 
 // === impl Room ===
@@ -27,6 +33,12 @@ impl Room {
     /// Connections to upstreams at a time.
     pub(crate) fn connections(&self) -> usize {
         self.open_files.saturating_sub(SPARE_FILES).max(16)
+    }
+
+    /// Whether so little memory is left that something has to go.
+    pub(crate) fn is_short(&self) -> bool {
+        let enough = (self.memory.unwrap_or_default() / SHORT).min(ENOUGH);
+        (self.left)().is_some_and(|left| left < enough)
     }
 
     /// Limits of a session: those of a large machine, or as much as fits into a small one.
@@ -86,6 +98,7 @@ mod tests {
             open_files: 1024,
             memory,
             left: || None,
+            give_back: || (),
         };
         let config = room.mux();
         (
@@ -115,6 +128,7 @@ mod tests {
             open_files,
             memory: None,
             left: || None,
+            give_back: || (),
         };
         assert_eq!(room(1024).connections(), 960);
         assert_eq!(room(10).connections(), 16);

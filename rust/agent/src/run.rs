@@ -108,7 +108,7 @@ pub async fn run(
     };
     let forwarder = Arc::new(Forwarder::new(
         board.clone(),
-        room.connections(),
+        &room,
         plan.web.is_some(),
         captured,
     ));

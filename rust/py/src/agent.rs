@@ -34,6 +34,7 @@ pub(crate) fn run(descriptor: i32) -> Result<(), Fatal> {
         open_files: limits::raise_open_files(),
         memory: limits::memory(),
         left: limits::memory_left,
+        give_back: memory::trim,
     };
     let runtime = runtime::start(THREADS, "portway")?;
     runtime.spawn(memory::give_back());

@@ -1,5 +1,7 @@
 //! What the system lets this process have: open files, as many as it can get, and memory.
 
+use std::sync::OnceLock;
+
 /// Raises the limit to the hard one; how many files may be open then.
 #[cfg(unix)]
 #[allow(unsafe_code)]
@@ -33,75 +35,104 @@ pub(crate) fn raise_open_files() -> usize {
 /// Bytes of memory for this process: those of the machine, or of the control group it is in where
 /// that has less. None where nobody tells.
 pub(crate) fn memory() -> Option<u64> {
-    let read = |path: &str| std::fs::read_to_string(path).ok();
-    let machine = read("/proc/meminfo").and_then(|text| total(&text));
-    let groups = read("/proc/self/cgroup").unwrap_or_default();
-    let limits = limit_files(&groups)
-        .into_iter()
-        .filter_map(|path| read(&path)?.trim().parse().ok());
-    machine.into_iter().chain(limits).min()
+    let machine = read("/proc/meminfo").and_then(|text| amount(&text, "MemTotal:"));
+    let groups = groups().iter().map(|group| group.limit);
+    machine.into_iter().chain(groups).min()
 }
 
 /// Bytes of it that this process can still get, as far as anybody tells: what only keeps files at hand
 /// is given up before anything fails.
 pub(crate) fn memory_left() -> Option<u64> {
-    let read = |path: &str| std::fs::read_to_string(path).ok();
     let machine = read("/proc/meminfo").and_then(|text| amount(&text, "MemAvailable:"));
-    let groups = read("/proc/self/cgroup").unwrap_or_default();
-    let left = |limit_file: String| {
-        let limit: u64 = read(&limit_file)?.trim().parse().ok()?;
-        let (folder, name) = limit_file.rsplit_once('/')?;
-        let (usage, cached) = match name {
-            "memory.max" => ("memory.current", "inactive_file "),
-            _ => ("memory.usage_in_bytes", "total_inactive_file "),
-        };
-        let used: u64 = read(&format!("{folder}/{usage}"))?.trim().parse().ok()?;
-        let stat = read(&format!("{folder}/memory.stat")).unwrap_or_default();
-        let cached = stat.lines().find_map(|line| line.strip_prefix(cached));
-        let cached = cached.and_then(|bytes| bytes.trim().parse().ok());
-        Some(limit.saturating_sub(used.saturating_sub(cached.unwrap_or_default())))
+    let left = |group: &Group| {
+        let used: u64 = read(&group.used)?.trim().parse().ok()?;
+        let files = droppable(&read(&group.shares)?);
+        Some(group.limit.saturating_sub(used.saturating_sub(files)))
     };
-    let groups = limit_files(&groups).into_iter().filter_map(left);
+    let groups = groups().iter().filter_map(left);
     machine.into_iter().chain(groups).min()
 }
 
-/// Bytes, from `/proc/meminfo`.
-fn total(meminfo: &str) -> Option<u64> {
-    amount(meminfo, "MemTotal:")
+/// The groups around this process that have a limit; as they were when first asked.
+fn groups() -> &'static [Group] {
+    static GROUPS: OnceLock<Vec<Group>> = OnceLock::new();
+    GROUPS.get_or_init(|| {
+        let around = groups_around(&read("/proc/self/cgroup").unwrap_or_default());
+        let limited = around.into_iter().filter_map(|mut group| {
+            group.limit = read(&group.limits)?.trim().parse().ok()?;
+            Some(group)
+        });
+        limited.collect()
+    })
 }
 
+fn read(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}
+
+/// Bytes, from `/proc/meminfo`.
 fn amount(meminfo: &str, name: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib << 10)
 }
 
-/// Where the limits of the groups in `/proc/self/cgroup` are told, of all those around them too.
-/// A group seen from within its own namespace is the root.
-fn limit_files(groups: &str) -> Vec<String> {
-    let mut files = Vec::new();
+/// A control group of memory, of the old kind or the unified one: its files, and what they said.
+#[derive(Debug, PartialEq)]
+struct Group {
+    limits: String,
+    used: String,
+    shares: String,
+    limit: u64,
+}
+
+/// The groups in `/proc/self/cgroup`, and all those around them. One seen from within its own
+/// namespace is the root.
+fn groups_around(groups: &str) -> Vec<Group> {
+    let mut found = Vec::new();
     for line in groups.lines() {
         let mut parts = line.splitn(3, ':').skip(1);
         let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
             continue;
         };
-        let (root, file) = match controllers {
-            "" => ("/sys/fs/cgroup", "memory.max"),
-            _ if controllers.split(',').any(|name| name == "memory") => {
-                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
-            }
+        let (root, limits, used) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max", "memory.current"),
+            _ if controllers.split(',').any(|name| name == "memory") => (
+                "/sys/fs/cgroup/memory",
+                "memory.limit_in_bytes",
+                "memory.usage_in_bytes",
+            ),
             _ => continue,
         };
         let mut path = path.trim_end_matches('/');
         loop {
-            files.push(format!("{root}{path}/{file}"));
+            found.push(Group {
+                limits: format!("{root}{path}/{limits}"),
+                used: format!("{root}{path}/{used}"),
+                shares: format!("{root}{path}/memory.stat"),
+                limit: u64::MAX,
+            });
             match path.rsplit_once('/') {
                 Some((above, _)) => path = above,
                 None => break,
             }
         }
     }
-    files
+    found
+}
+
+/// Bytes of files in memory, from a `memory.stat`: the kernel drops them where it needs room. The
+/// old kind tells those of all groups below as well.
+fn droppable(stat: &str) -> u64 {
+    let of = |name: &str| -> u64 {
+        stat.lines()
+            .filter_map(|line| line.split_once(' '))
+            .find(|(key, _)| *key == name)
+            .and_then(|(_, value)| value.parse().ok())
+            .unwrap_or_default()
+    };
+    let below = of("total_active_file") + of("total_inactive_file");
+    below.max(of("active_file") + of("inactive_file"))
 }
 
 #[cfg(test)]
@@ -111,14 +142,21 @@ mod tests {
     #[test]
     fn the_memory_of_a_machine_is_read() {
         let text = "MemTotal:       24683732 kB\nMemFree:        23615000 kB\n";
-        assert_eq!(total(text), Some(24_683_732 << 10));
-        assert_eq!(total("MemFree: 1 kB"), None);
+        assert_eq!(amount(text, "MemTotal:"), Some(24_683_732 << 10));
+        assert_eq!(amount("MemFree: 1 kB", "MemTotal:"), None);
+    }
+
+    fn limits(groups: &str) -> Vec<String> {
+        groups_around(groups)
+            .into_iter()
+            .map(|group| group.limits)
+            .collect()
     }
 
     #[test]
     fn limits_are_looked_for_in_every_group_around() {
         assert_eq!(
-            limit_files("0::/system.slice/x.service\n"),
+            limits("0::/system.slice/x.service\n"),
             [
                 "/sys/fs/cgroup/system.slice/x.service/memory.max",
                 "/sys/fs/cgroup/system.slice/memory.max",
@@ -126,8 +164,19 @@ mod tests {
             ]
         );
         assert_eq!(
-            limit_files("9:cpu,cpuacct:/a\n8:memory:/\nnonsense\n"),
+            limits("9:cpu,cpuacct:/a\n8:memory:/\nnonsense\n"),
             ["/sys/fs/cgroup/memory/memory.limit_in_bytes"]
         );
+    }
+
+    #[test]
+    fn files_in_memory_can_be_dropped() {
+        assert_eq!(
+            droppable("anon 5\nfile 9\ninactive_file 4\nactive_file 3\n"),
+            7
+        );
+        let old = "inactive_file 1\nactive_file 1\ntotal_inactive_file 6\ntotal_active_file 2\n";
+        assert_eq!(droppable(old), 8);
+        assert_eq!(droppable(""), 0);
     }
 }

@@ -40,7 +40,7 @@ fn release() -> usize {
 
 /// Free heap memory, back to the system.
 #[allow(unsafe_code)]
-fn trim() {
+pub(crate) fn trim() {
     // SAFETY: the call takes the allocator's own locks and touches free memory only.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     unsafe {

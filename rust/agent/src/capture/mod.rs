@@ -39,9 +39,6 @@ const ONE: usize = 8;
 const REPLAYS: usize = 32;
 /// How much is left is asked after so many bytes of records.
 const LOOK: usize = 1 << 20;
-/// Less than so much of all memory is short; on large machines, less than this.
-const SHORT: u64 = 16;
-const ENOUGH: u64 = 16 << 20;
 
 /// The records of all endpoints, the oldest first.
 #[derive(Debug)]
@@ -62,9 +59,7 @@ pub(crate) struct Store {
 /// Notices when memory gets short: records go before anything else suffers.
 #[derive(Debug)]
 struct Shortage {
-    /// Bytes that are left to the process, and how few are too few.
-    left: fn() -> Option<u64>,
-    enough: u64,
+    room: Room,
     /// Bytes that records have taken since it was asked.
     fresh: AtomicUsize,
 }
@@ -135,9 +130,8 @@ impl Store {
             sequence: Mutex::default(),
             told: watch::Sender::new(()),
             replays: Arc::new(Semaphore::new(REPLAYS)),
-            shortage: room.memory.map(|memory| Shortage {
-                left: room.left,
-                enough: (memory / SHORT).min(ENOUGH),
+            shortage: room.memory.map(|_| Shortage {
+                room: *room,
                 fresh: AtomicUsize::new(0),
             }),
         })
@@ -195,20 +189,26 @@ impl Store {
 
     /// Lets the oldest go until the rest fits, and tells who listens.
     fn settle(&self, fresh: usize) {
-        let short = self.shortage.as_ref().is_some_and(|one| one.noticed(fresh));
-        let most = if short {
-            self.taken.load(Ordering::Relaxed) / 2
-        } else {
-            self.limit
-        };
+        if self.shortage.as_ref().is_some_and(|one| one.noticed(fresh)) {
+            self.make_room();
+        }
+        self.keep(self.limit);
+        if self.told.receiver_count() > 0 {
+            self.told.send_replace(());
+        }
+    }
+
+    /// Lets the older half go, for others need the memory more.
+    pub(crate) fn make_room(&self) {
+        self.keep(self.taken.load(Ordering::Relaxed) / 2);
+    }
+
+    fn keep(&self, most: usize) {
         while self.taken.load(Ordering::Relaxed) > most {
             let Some(oldest) = self.entries.lock().pop_front() else {
                 break;
             };
             self.forget(&oldest);
-        }
-        if self.told.receiver_count() > 0 {
-            self.told.send_replace(());
         }
     }
 
@@ -288,9 +288,12 @@ impl Shortage {
             return false;
         }
         self.fresh.store(0, Ordering::Relaxed);
-        let short = (self.left)().is_some_and(|left| left < self.enough);
+        let short = self.room.is_short();
         if short {
-            tracing::debug!(obj = "web", "memory is short: older captured requests are let go");
+            tracing::debug!(
+                obj = "web",
+                "memory is short: older captured requests are let go"
+            );
         }
         short
     }

@@ -5,6 +5,7 @@ fn made(wanted: i64, memory: Option<u64>) -> Option<Store> {
         open_files: 0,
         memory,
         left: || Some(1),
+        give_back: || (),
     };
     Store::new(wanted, &room)
 }

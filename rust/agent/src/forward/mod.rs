@@ -36,6 +36,8 @@ use crate::board::Board;
 use crate::capture::recorder::Interest;
 use crate::capture::{Origin, Store};
 use crate::endpoint::Endpoint;
+use crate::room::Room;
+use crate::shortage::Shortage;
 
 /// How long the header of a connection may take; it comes in one piece.
 const HEADER: Duration = Duration::from_secs(10);
@@ -56,6 +58,7 @@ pub(crate) struct Forwarder {
     /// Upstream connections open now, and how many there may be.
     open: AtomicUsize,
     most: usize,
+    shortage: Shortage,
     /// Requests are counted for the local interface.
     counts: bool,
     /// Where they are kept; nothing: nowhere.
@@ -79,14 +82,15 @@ impl Forwarder {
     /// `counts`: somebody may ask for the figures of requests.
     pub(crate) fn new(
         board: Arc<Board>,
-        most: usize,
+        room: &Room,
         counts: bool,
         captured: Option<Arc<Store>>,
     ) -> Self {
         Self {
             board,
             open: AtomicUsize::new(0),
-            most,
+            most: room.connections(),
+            shortage: Shortage::new(*room),
             counts,
             captured,
             joins: Mutex::new(Joins {
@@ -129,7 +133,7 @@ impl Forwarder {
             );
             return;
         };
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.most {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.most || self.short() {
             self.open.fetch_sub(1, Ordering::Relaxed);
             self.refused();
             return stream.reset(ErrorCode::STREAM_REFUSED);
@@ -146,16 +150,28 @@ impl Forwarder {
         self.closed.notify_waiters();
     }
 
+    /// Whether memory runs out, when all that can go has gone.
+    fn short(&self) -> bool {
+        if !self.shortage.short() {
+            return false;
+        }
+        if let Some(captured) = &self.captured {
+            captured.make_room();
+        }
+        self.shortage.still_short()
+    }
+
     fn refused(&self) {
         let mut told = self.refused.lock();
         if told.is_none_or(|told| told.elapsed() >= REFUSALS) {
             *told = Some(Instant::now());
             drop(told);
-            tracing::warn!(
-                limit = self.most,
-                err = "too many open connections",
-                "connection refused"
-            );
+            let err = if self.shortage.short() {
+                "memory runs out"
+            } else {
+                "too many open connections"
+            };
+            tracing::warn!(limit = self.most, err, "connection refused");
         }
     }
 

@@ -113,20 +113,27 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Heard<T> {
     pass_on!(inner: poll_flush, poll_shutdown);
 }
 
-async fn answer(request: Request<Incoming>) -> Response<impl hyper::body::Body<Data = Bytes, Error = Infallible>> {
+async fn answer(
+    request: Request<Incoming>,
+) -> Response<impl hyper::body::Body<Data = Bytes, Error = Infallible>> {
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let mut trailers = HeaderMap::new();
     trailers.insert("x-length", body.len().into());
     let body = Full::new(body).with_trailers(async move { Some(Ok(trailers)) });
     let mut response = Response::new(body);
     *response.status_mut() = http::StatusCode::CREATED;
-    response.headers_mut().insert("x-answer", "yes".parse().unwrap());
+    response
+        .headers_mut()
+        .insert("x-answer", "yes".parse().unwrap());
     response
 }
 
 /// Requests with bodies of these lengths, between a client and a server of hyper's.
 fn conversation(lengths: &[usize]) -> Vec<(bool, Vec<u8>)> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let (near, far) = tokio::io::duplex(64 * 1024);
         let talk = Talk::default();
@@ -138,17 +145,30 @@ fn conversation(lengths: &[usize]) -> Vec<(bool, Vec<u8>)> {
         let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .serve_connection(TokioIo::new(far), service);
         tokio::spawn(async move { server.await.unwrap() });
-        let shaken = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(heard));
+        let shaken =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(heard));
         let (mut sender, connection) = shaken.await.unwrap();
         tokio::spawn(connection);
         for (number, length) in lengths.iter().enumerate() {
             let request = Request::post(format!("http://host.test/path/{number}?q"))
                 .header("x-number", number.to_string())
                 .header("x-always-there", "the same each time, and so in the table")
-                .body(Full::new(Bytes::from(vec![b'a' + (number % 26) as u8; *length])))
+                .body(Full::new(Bytes::from(vec![
+                    b'a' + (number % 26) as u8;
+                    *length
+                ])))
                 .unwrap();
             let response = sender.send_request(request).await.unwrap();
-            assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), *length);
+            assert_eq!(
+                response
+                    .into_body()
+                    .collect()
+                    .await
+                    .unwrap()
+                    .to_bytes()
+                    .len(),
+                *length
+            );
         }
         drop(sender);
         let talk = talk.lock().clone();
@@ -182,8 +202,16 @@ fn each_request_of_a_connection_is_told_with_its_answer() {
     for (number, (length, lines)) in lengths.iter().zip(told.streams.values()).enumerate() {
         let body = String::from(char::from(b'a' + number as u8)).repeat(*length);
         let head = &lines[0];
-        assert!(head.starts_with(&format!("> POST /path/{number}?q HTTP/2.0\r\nhost: host.test\r\n")), "{head}");
-        assert!(head.contains(&format!("\r\nx-number: {number}\r\n")), "{head}");
+        assert!(
+            head.starts_with(&format!(
+                "> POST /path/{number}?q HTTP/2.0\r\nhost: host.test\r\n"
+            )),
+            "{head}"
+        );
+        assert!(
+            head.contains(&format!("\r\nx-number: {number}\r\n")),
+            "{head}"
+        );
         assert!(head.contains("\r\nx-always-there: the same"), "{head}");
         let wanted = [
             format!("> body {body}"),
@@ -193,8 +221,14 @@ fn each_request_of_a_connection_is_told_with_its_answer() {
             format!("< trailers x-length: {length}\r\n\r\n"),
             "< end".into(),
         ];
-        let told: Vec<_> = lines[1..].iter().filter(|line| !line.ends_with("body ")).collect();
-        let wanted: Vec<_> = wanted.iter().filter(|line| !line.ends_with("body ")).collect();
+        let told: Vec<_> = lines[1..]
+            .iter()
+            .filter(|line| !line.ends_with("body "))
+            .collect();
+        let wanted: Vec<_> = wanted
+            .iter()
+            .filter(|line| !line.ends_with("body "))
+            .collect();
         assert_eq!(told, wanted, "{number}");
     }
 }
@@ -244,13 +278,28 @@ fn padding_priority_and_continuation_are_no_part_of_what_is_told() {
     follower.sent(&frame(DATA, PADDED | END_STREAM, 1, b"\x00"), &mut told);
     // A frame of a kind nobody knows, and a promise that has to be read for the table.
     follower.received(&frame(0x77, 0xff, 0, &[1; 70_000]), &mut told);
-    follower.received(&frame(PUSH_PROMISE, END_HEADERS, 1, &[&[0, 0, 0, 2], GET].concat()), &mut told);
-    follower.received(&frame(HEADERS, END_HEADERS, 1, &[0x08, 3, b'1', b'0', b'3']), &mut told);
-    follower.received(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x8d]), &mut told);
+    follower.received(
+        &frame(PUSH_PROMISE, END_HEADERS, 1, &[&[0, 0, 0, 2], GET].concat()),
+        &mut told,
+    );
+    follower.received(
+        &frame(HEADERS, END_HEADERS, 1, &[0x08, 3, b'1', b'0', b'3']),
+        &mut told,
+    );
+    follower.received(
+        &frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x8d]),
+        &mut told,
+    );
     assert_eq!(told.lost, None);
     assert_eq!(
         told.streams[&1],
-        ["> GET / HTTP/2.0\r\nhost: h\r\n\r\n", "> body abc", "> end", "< 404", "< end"]
+        [
+            "> GET / HTTP/2.0\r\nhost: h\r\n\r\n",
+            "> body abc",
+            "> end",
+            "< 404",
+            "< end"
+        ]
     );
     follower.sent(&frame(HEADERS, END_HEADERS, 3, GET), &mut told);
     follower.received(&frame(RST_STREAM, 0, 3, &[0; 4]), &mut told);
