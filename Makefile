@@ -44,7 +44,7 @@ $(VENV)/.portway: $(VENV)/.tools $(SOURCES)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check target/wheels/portway-*.whl
 	touch $@
 
-.tools/.peers: tools/peers $(wildcard tests/compat/*/requirements.txt tests/compat/*/package*.json tests/compat/*/*.go tests/compat/*/go.* tests/edge/h2spec/*)
+.tools/.peers: tools/peers $(wildcard tests/compat/*/requirements.txt tests/compat/*/package*.json tests/compat/*/*.go tests/compat/*/go.* tests/edge/h2spec/* tests/page/axe/package*.json)
 	tools/peers
 	touch $@
 

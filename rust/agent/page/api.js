@@ -23,7 +23,7 @@ export const api = {
 };
 
 /**
- * What happens, live: `see.requests(summaries)`, `see.gone(ids)`, `see.state(status)`, `see.link(isUp)`. The agent leaves
+ * What happens, live: `see.requests(summaries)`, `see.gone(ids)`, `see.oldest(id)` that is still there, `see.state(status)`, `see.link(isUp)`. The agent leaves
  * out what the filter does not want. Returns what ends it.
  */
 export function follow(filter, see) {
@@ -33,6 +33,7 @@ export function follow(filter, see) {
   source.addEventListener("reset", () => see.reset());
   source.addEventListener("requests", (event) => see.requests(JSON.parse(event.data)));
   source.addEventListener("gone", (event) => see.gone(JSON.parse(event.data)));
+  source.addEventListener("oldest", (event) => see.oldest(JSON.parse(event.data)));
   source.addEventListener("state", (event) => see.state(JSON.parse(event.data)));
   return () => source.close();
 }

@@ -1,6 +1,7 @@
 // The page: inspection of requests, and the status of the agent.
 import { html, render, useCallback, useEffect, useMemo, useRef, useState } from "./html.js";
 import { api, follow } from "./api.js";
+import { decode, latin1 } from "./bytes.js";
 import { Detail } from "./detail.js";
 import { FilterBar, fromUrl, toQuery } from "./filter.js";
 import * as har from "./har.js";
@@ -31,7 +32,9 @@ function App() {
     history.pushState(null, "", to);
     setPath(to);
   };
-  const isStatus = path === "/status";
+  const isStatus = path.replace(/\/$/, "") === "/status";
+  const dialog = useRef(null);
+  const help = () => dialog.current.showModal();
   const word = up ? (state ? state.status : "…") : "the agent is gone";
   return html`
     <header class="top">
@@ -40,13 +43,15 @@ function App() {
         <a href="/inspect/http" aria-current=${isStatus ? undefined : "page"} onClick=${go("/inspect/http")}>Inspect</a>
         <a href="/status" aria-current=${isStatus ? "page" : undefined} onClick=${go("/status")}>Status</a>
       </nav>
+      <button type="button" class="keys" onClick=${help} title="( ? )">Keys</button>
       <span class=${`state ${up && state ? state.status : "off"}`} role="status">${word}</span>
     </header>
-    ${isStatus ? html`<${Status} setState=${setState} setUp=${setUp} />` : html`<${Inspect} state=${state} setState=${setState} setUp=${setUp} tell=${setSaid} />`}
+    ${isStatus ? html`<${Status} setState=${setState} setUp=${setUp} />` : html`<${Inspect} state=${state} setState=${setState} setUp=${setUp} tell=${setSaid} help=${help} />`}
+    <${Keys} dialog=${dialog} />
     <p class="said" role="status" aria-live="polite">${said}</p>`;
 }
 
-function Inspect({ state, setState, setUp, tell }) {
+function Inspect({ state, setState, setUp, tell, help }) {
   const [filter, setFilter] = useState(fromUrl);
   const [fault, setFault] = useState("");
   const [shown, setShown] = useState([]);
@@ -79,7 +84,7 @@ function Inspect({ state, setState, setUp, tell }) {
         setUp(isUp);
         if (isUp || !query) return;
         const checked = await fetch(`/api/ui/requests?${query}`).catch(() => null);
-        if (checked && checked.status === 400) setFault((await checked.json()).details.err);
+        if (checked && checked.status === 400) (setFault((await checked.json()).details.err), setUp(true));
       },
       state: setState,
       reset: () => ((known.current = new Map()), draw()),
@@ -89,11 +94,15 @@ function Inspect({ state, setState, setUp, tell }) {
           if (known.current.size <= MOST) break;
           known.current.delete(id);
         }
-        setVersions((now) => (news.length === 1 && news[0].id in now ? { ...now, [news[0].id]: now[news[0].id] + 1 } : bump(now, news)));
+        setVersions((now) => bump(now, news));
         draw();
       },
       gone: (ids) => {
         for (const id of ids) known.current.delete(id);
+        draw();
+      },
+      oldest: (oldest) => {
+        for (const id of known.current.keys()) if (oldest === null || id < oldest) known.current.delete(id);
         draw();
       },
     });
@@ -127,16 +136,23 @@ function Inspect({ state, setState, setUp, tell }) {
   useEffect(() => {
     const keys = (event) => {
       const inField = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
-      if (event.key === "Escape") return inField ? event.target.blur() : select("");
-      if (inField || event.ctrlKey || event.metaKey || event.altKey) return;
-      const act = { "/": () => document.getElementById("search").focus(), p: pause, r: () => document.getElementById("replay")?.click() }[event.key];
+      if (event.key === "Escape" && !event.target.closest("dialog")) return inField ? event.target.blur() : select("");
+      if (inField || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("dialog")) return;
+      const press = (id) => () => document.getElementById(id)?.click();
+      const focus = (id) => () => document.getElementById(id)?.focus();
+      const act = { "/": focus("search"), f: focus("find"), l: focus("list"), p: pause, r: press("replay"), e: press("edit"), c: focus("copy"), "?": help }[event.key];
       if (act) (event.preventDefault(), act());
     };
     addEventListener("keydown", keys);
     return () => removeEventListener("keydown", keys);
   });
 
-  const summaries = useMemo(() => imported && imported.map(har.summary), [imported]);
+  const summaries = useMemo(() => {
+    if (!imported) return null;
+    const wanted = (filter.text || "").toLowerCase();
+    const has = (entry) => [entry.request, entry.response].some((one) => one && latin1(decode(one.raw)).toLowerCase().includes(wanted));
+    return imported.filter((entry) => !wanted || has(entry)).map(har.summary);
+  }, [imported, filter.text]);
   const requests = summaries || shown;
   const take = async (event) => {
     const [file] = event.target.files;
@@ -149,37 +165,61 @@ function Inspect({ state, setState, setUp, tell }) {
       tell(`${file.name} is no HTTP archive: ${error.message}`);
     }
   };
-  const save = async () => {
+  const save = async (secrets) => {
     try {
-      const entries = imported || (await Promise.all(shown.slice(0, 1000).map((one) => api.detail(one.id).catch(() => null)))).filter(Boolean);
+      const entries = imported || (await all(requests.map((one) => one.id)));
+      const archive = await har.write(entries, state ? state.portway_version : "", secrets);
       const link = document.createElement("a");
-      link.href = URL.createObjectURL(new Blob([JSON.stringify(har.write(entries.toReversed(), state ? state.portway_version : ""))], { type: "application/json" }));
+      link.href = URL.createObjectURL(new Blob([JSON.stringify(archive, null, 1)], { type: "application/json" }));
       link.download = "portway.har";
       link.click();
       URL.revokeObjectURL(link.href);
+      tell(`Exported ${entries.length} ${entries.length === 1 ? "request" : "requests"}.`);
     } catch (error) {
       tell(`Not exported: ${error.message}`);
     }
   };
   const endpoints = (state && state.endpoints) || [];
   const chosen = imported && imported.find((one) => one.id === selected);
-  const origin = (endpoints.find((one) => one.name === (requests.find((it) => it.id === selected) || {}).endpoint) || endpoints[0] || { url: location.origin }).url;
+  const off = endpoints.filter((one) => isHttp(one) && !one.inspect);
+  const count = `${requests.length} ${requests.length === 1 ? "request" : "requests"}${query && !imported ? " found" : ""}`;
   return html`<main class=${`inspect ${selected ? "with-detail" : ""}`}>
     <section class="left" aria-label="Captured requests">
-      <${FilterBar} filter=${filter} change=${setFilter} fault=${fault} />
+      <${FilterBar} filter=${filter} change=${setFilter} fault=${fault} only=${imported ? "text" : ""} />
       <div class="row tools">
-        <span class="soft grow">${requests.length} ${requests.length === 1 ? "request" : "requests"}${query ? " found" : ""}${paused && waiting ? ", more have come" : ""}</span>
-        ${imported ? html`<button onClick=${() => (setImported(null), select(""))}>Close the file</button>` : html`
-          <button aria-pressed=${paused} onClick=${pause} title="( p )">${paused ? "Go on" : "Pause"}</button>
-          <button onClick=${clear} title="Forgets all requests">Clear</button>`}
-        <button onClick=${save} disabled=${!requests.length}>Export</button>
+        <span class="soft grow" id="count">${count}${imported ? " in the file" : ""}${paused && waiting ? ", more have come" : ""}</span>
+        ${imported ? html`<button type="button" onClick=${() => (setImported(null), select(""))}>Close the file</button>` : html`
+          <button type="button" aria-pressed=${paused} onClick=${pause} title="( p )">${paused ? "Go on" : "Pause"}</button>
+          <button type="button" onClick=${clear} title="Forgets all requests" disabled=${!shown.length && !query}>Clear</button>`}
+        <select id="export" aria-label="Export" disabled=${!requests.length} onChange=${(event) => (save(event.target.value === "secrets"), (event.target.value = ""))}>
+          <option value="">Export</option>
+          <option value="plain">HAR file</option>
+          <option value="secrets">HAR file with credentials</option>
+        </select>
         <label class="button">Import<input type="file" accept=".har,application/json" onChange=${take} /></label>
       </div>
-      <${List} requests=${requests} selected=${selected} select=${select} empty=${html`<${Empty} query=${query} endpoints=${endpoints} />`} />
+      ${off.length > 0 && !imported && requests.length > 0 && html`<p class="soft aside">Not inspected: ${off.map((one) => one.name).join(", ")}</p>`}
+      <${List} requests=${requests} selected=${selected} select=${select} many=${endpoints.filter(isHttp).length > 1} empty=${html`<${Empty} state=${state} query=${imported ? filter.text : query} endpoints=${endpoints} />`} />
     </section>
-    ${selected ? html`<${Detail} id=${selected} version=${versions[selected] || 0} imported=${chosen} find=${filter.text} origin=${origin} select=${select} close=${() => select("")} tell=${tell} />`
-      : html`<section class="detail none"><p class="soft">Choose a request to see all of it.</p></section>`}
+    ${selected ? html`<${Detail} id=${selected} version=${versions[selected] || 0} imported=${chosen} looked=${filter.text} endpoints=${endpoints} select=${select} close=${() => select("")} tell=${tell} />`
+      : html`<section class="detail none" aria-label="Request"><p class="soft">Choose a request to see all of it. Press ? for the keys.</p></section>`}
   </main>`;
+}
+
+const isHttp = (endpoint) => /^https?:/.test(endpoint.url);
+
+/** Requests in full, a few at a time; what has gone meanwhile is left out. */
+async function all(ids) {
+  const found = new Array(ids.length);
+  let next = 0;
+  const take = async () => {
+    while (next < ids.length) {
+      const at = next++;
+      found[at] = await api.detail(ids[at]).catch(() => null);
+    }
+  };
+  await Promise.all([1, 2, 3, 4].map(take));
+  return found.filter(Boolean);
 }
 
 /** The one that is open is fetched again when it changed. */
@@ -189,12 +229,38 @@ function bump(now, news) {
   return next;
 }
 
-function Empty({ query, endpoints }) {
+function Empty({ state, query, endpoints }) {
   if (query) return html`<p class="notice">No request is like that.</p>`;
-  const watched = endpoints.filter((one) => /^https?:/.test(one.url) && one.inspect);
+  if (!state) return html`<p class="notice">…</p>`;
+  const watched = endpoints.filter((one) => isHttp(one) && one.inspect);
+  const off = endpoints.filter((one) => isHttp(one) && !one.inspect);
   if (!endpoints.length) return html`<p class="notice">No endpoint is running.</p>`;
-  if (!watched.length) return html`<p class="notice">Only requests of HTTP endpoints with inspection are shown, and none of those is running.</p>`;
-  return html`<div class="notice"><p>No request so far. Send the first:</p>${watched.map((one) => html`<pre key=${one.url} class="text">curl ${one.url}</pre>`)}</div>`;
+  if (watched.length) {
+    return html`<div class="notice"><p>No request so far. Send the first:</p>${watched.map((one) => html`<pre key=${one.url} class="text" tabindex="0">curl ${one.url}</pre>`)}
+      <p>or open it: ${watched.map((one) => html`<a key=${one.url} href=${one.url} target="_blank" rel="noopener noreferrer">${one.url}</a> `)}</p></div>`;
+  }
+  if (off.length) return html`<p class="notice">Inspection is turned off for ${off.map((one) => one.name).join(", ")} (inspect: false), so no requests are kept. The figures are on the page Status.</p>`;
+  return html`<p class="notice">Only TCP and TLS endpoints are running. Their connections are not looked into; requests of HTTP endpoints would be shown here.</p>`;
+}
+
+const KEYS = [
+  ["/", "search, and Enter to look at once"],
+  ["l", "to the list; ↑ ↓ j k, Page Up, Page Down, Home, End there"],
+  ["Esc", "out of a field, then back from the request"],
+  ["f", "find in the request; Enter and Shift+Enter for the next and the one before"],
+  ["r", "replay it"],
+  ["e", "replay it with changes"],
+  ["c", "copy it"],
+  ["← →", "between tabs"],
+  ["p", "pause, and go on"],
+  ["?", "this"],
+];
+
+function Keys({ dialog }) {
+  return html`<dialog ref=${dialog} aria-label="Keys"><h2>Keys</h2>
+    <table class="pairs" aria-label="Keys"><tbody>${KEYS.map(([key, what]) => html`<tr key=${key}><th scope="row"><kbd>${key}</kbd></th><td class="words">${what}</td></tr>`)}</tbody></table>
+    <form method="dialog"><button>Close</button></form>
+  </dialog>`;
 }
 
 render(html`<${App} />`, document.getElementById("app"));

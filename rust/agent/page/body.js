@@ -1,8 +1,10 @@
 // A body as what it is: a tree, a table, a picture, frames, or bytes. What was captured is hostile: it is only ever text.
 import { html, useEffect, useMemo, useState } from "./html.js";
 import { field, hex, isText, mediaType, plain, text } from "./bytes.js";
+import { holds, marked } from "./find.js";
 import * as formats from "./formats.js";
 import { size } from "./show.js";
+import { Tabs } from "./tabs.js";
 
 /** Characters shown of a text before somebody asks for more. */
 const SOME = 100_000;
@@ -21,33 +23,37 @@ export function viewsOf(type, bytes) {
 
 const TITLES = { image: "Image", tree: "Tree", form: "Form", parts: "Parts", events: "Events", messages: "Messages", raw: "Raw", hex: "Hex" };
 
-export function Body({ message, truncated, find }) {
+/** `id`: its own on the page. `at`: where the agent has these bytes, for codings that only browsers take off. */
+export function Body({ id, message, truncated, find, at }) {
   const { type, params } = mediaType(field(message.headers, "content-type"));
-  const coding = field(message.headers, "content-encoding");
-  const [body, setBody] = useState({ bytes: message.body, left: "" });
+  const coding = message.decoded ? "" : field(message.headers, "content-encoding");
+  const [body, setBody] = useState({ bytes: message.body, left: "", cut: false });
   useEffect(() => {
     let wanted = true;
-    setBody({ bytes: message.body, left: "" });
-    if (coding && message.body.length) plain(message.body, coding).then((done) => wanted && setBody(done));
+    if (coding && message.body.length) plain(message.body, coding, at).then((done) => wanted && setBody(done));
+    else setBody({ bytes: message.body, left: "", cut: false });
     return () => (wanted = false);
   }, [message.body, coding]);
-  const views = viewsOf(type, body.bytes);
+  // Bytes that cannot be unpacked are of no type that could be shown.
+  const views = viewsOf(body.left ? "" : type, body.bytes);
   const [chosen, setChosen] = useState("");
   const view = views.includes(chosen) ? chosen : views[0];
   if (!message.body.length) return html`<p class="soft">No body.</p>`;
   const notes = [
     truncated && "Only the beginning was kept: the body was longer than the limit.",
     body.left && `Its ${body.left} coding could not be taken off.`,
+    body.cut && !truncated && "Only the beginning of what it unpacks to is shown.",
   ].filter(Boolean);
   const View = VIEWS[view];
+  const titles = Object.fromEntries(views.map((name) => [name, TITLES[name]]));
+  const unpacked = coding && !body.left ? `, ${size(body.bytes.length)} without ${coding}` : "";
+  const panel = html`${notes.map((note) => html`<p class="fault" key=${note}>${note}</p>`)}
+    <${View} id=${id} bytes=${body.bytes} type=${type} params=${params} find=${find} headers=${message.headers} />`;
   return html`<div class="body">
-    <div class="row tabs" role="tablist" aria-label="How the body is shown">
-      ${views.map((name) => html`<button key=${name} role="tab" aria-selected=${name === view} onClick=${() => setChosen(name)}>${TITLES[name]}</button>`)}
-      <span class="soft grow">${type || "no content type"}, ${size(message.body.length)}${coding && !body.left ? `, ${size(body.bytes.length)} without ${coding}` : ""}</span>
+    <${Tabs} id=${id} label="How the body is shown" titles=${titles} chosen=${view} choose=${setChosen} panel=${panel}>
+      <span class="soft grow">${type || "no content type"}, ${size(message.body.length)}${unpacked}</span>
       <${Save} bytes=${body.bytes} type=${type} />
-    </div>
-    ${notes.map((note) => html`<p class="fault">${note}</p>`)}
-    <${View} bytes=${body.bytes} type=${type} params=${params} find=${find} />
+    <//>
   </div>`;
 }
 
@@ -60,30 +66,27 @@ function Save({ bytes, type }) {
     link.click();
     URL.revokeObjectURL(link.href);
   };
-  return html`<button onClick=${save}>Save</button>`;
+  return html`<button type="button" onClick=${save}>Save</button>`;
 }
 
 export function Text({ source, find, fault }) {
   const [all, setAll] = useState(false);
-  const shown = all ? source : source.slice(0, SOME);
-  return html`<pre class="text" tabindex="0">${marked(shown, find, fault)}</pre>
-    ${shown.length < source.length && html`<button onClick=${() => setAll(true)}>Show the other ${size(source.length - SOME)}</button>`}`;
+  // A fault, and what is looked for, are to be seen wherever they stand.
+  const far = fault ? fault.offset >= SOME : find && source.toLowerCase().indexOf(find.toLowerCase(), SOME) >= 0;
+  const shown = all || far ? source : source.slice(0, SOME);
+  return html`<pre class="text" tabindex="0">${fault ? faulty(shown, fault) : marked(shown, find)}</pre>
+    ${shown.length < source.length && html`<button type="button" onClick=${() => setAll(true)}>Show the other ${size(source.length - SOME)}</button>`}`;
 }
 
-/** What was searched for, and the line of a fault, stand out. */
-function marked(source, find, fault) {
-  if (fault) {
-    return source.split("\n").map((line, index) => (index + 1 === fault.line ? html`<mark class="wrong" title=${fault.text}>${line || " "}</mark>${"\n"}` : `${line}\n`));
-  }
-  if (!find) return source;
-  const parts = [];
-  const [lower, wanted] = [source.toLowerCase(), find.toLowerCase()];
-  let at = 0;
-  for (let next = lower.indexOf(wanted); next >= 0 && parts.length < 2000; next = lower.indexOf(wanted, at)) {
-    parts.push(source.slice(at, next), html`<mark>${source.slice(next, next + wanted.length)}</mark>`);
-    at = next + wanted.length;
-  }
-  return [...parts, source.slice(at)];
+/** The place of a fault stands out, and its line is in sight. */
+function faulty(source, { line, text: said }) {
+  const lines = source.split("\n");
+  const scroll = (element) => element && element.parentNode.scrollTo({ top: Math.max(0, element.offsetTop - 60) });
+  return [
+    lines.slice(0, line - 1).map((one) => `${one}\n`).join(""),
+    html`<mark class="wrong" title=${said} ref=${scroll}>${lines[line - 1] || " "}</mark>`,
+    lines.length > line ? `\n${lines.slice(line).join("\n")}` : "",
+  ];
 }
 
 function Wrong({ error, what }) {
@@ -94,7 +97,7 @@ function Tree({ bytes, type, params, find }) {
   const source = useMemo(() => text(bytes, params.charset), [bytes]);
   if (type === "application/x-ndjson") {
     const lines = source.split("\n").filter((line) => line.trim());
-    return html`${lines.slice(0, 500).map((line, index) => html`<${Json} key=${index} source=${line} find=${find} />`)}`;
+    return html`<${Some} of=${lines} one=${(line, index) => html`<${Json} key=${index} source=${line} find=${find} />`} has=${(line) => holds(line, find)} />`;
   }
   return /xml$/.test(type) ? html`<${Xml} source=${source} find=${find} />` : html`<${Json} source=${source} find=${find} />`;
 }
@@ -106,27 +109,32 @@ function Json({ source, find }) {
 }
 
 function Node({ name, value, depth, find }) {
-  const label = name === undefined ? "" : html`<span class="key">${name}</span>: `;
-  if (value === null || typeof value !== "object") {
-    const kind = value === null ? "null" : typeof value;
+  const label = name === undefined ? "" : html`<span class="key">${marked(String(name), find)}</span>: `;
+  if (value === null || typeof value !== "object" || formats.isExact(value)) {
+    const kind = value === null ? "null" : formats.isExact(value) ? "number" : typeof value;
     return html`<div>${label}<span class=${`value ${kind}`}>${marked(JSON.stringify(value), find)}</span></div>`;
   }
   const [entries, ends] = Array.isArray(value) ? [value.map((one, index) => [index, one]), "[]"] : [Object.entries(value), "{}"];
   if (!entries.length) return html`<div>${label}${ends}</div>`;
-  return html`<${Fold} open=${depth < 3} head=${html`${label}${ends[0]} <span class="soft">${entries.length}</span> ${ends[1]}`}
-    inside=${() => html`<${Some} of=${entries} one=${([key, one]) => html`<${Node} key=${key} name=${key} value=${one} depth=${depth + 1} find=${find} />`} />`} />`;
+  const has = ([key, one]) => holds(String(key), find) || holds(JSON.stringify(one), find);
+  return html`<${Fold} open=${depth < 3} find=${find} has=${() => entries.some(has)} head=${html`${label}${ends[0]} <span class="soft">${entries.length}</span> ${ends[1]}`}
+    inside=${() => html`<${Some} of=${entries} has=${find ? has : null} one=${([key, one]) => html`<${Node} key=${key} name=${key} value=${one} depth=${depth + 1} find=${find} />`} />`} />`;
 }
 
-/** Made when it is opened, so that a tree costs what is seen of it. */
-function Fold({ open, head, inside }) {
+/** Made when it is opened, so that a tree costs what is seen of it. Opens where something that is looked for is inside. */
+function Fold({ open, head, inside, find, has }) {
   const [is, set] = useState(open);
+  useEffect(() => void (find && !is && has() && set(true)), [find]);
   return html`<details open=${is} onToggle=${(event) => set(event.target.open)}><summary>${head}</summary>${is && inside()}</details>`;
 }
 
-function Some({ of, one }) {
+/** The first of many; with those among them that are looked for. */
+function Some({ of, one, has }) {
   const [count, setCount] = useState(200);
-  return html`${of.slice(0, count).map(one)}
-    ${of.length > count && html`<button onClick=${() => setCount(count + 1000)}>${of.length - count} more</button>`}`;
+  const found = has ? of.findLastIndex(has) : -1;
+  const shown = Math.max(count, Math.min(found + 1, 5000));
+  return html`${of.slice(0, shown).map(one)}
+    ${of.length > shown && html`<button type="button" onClick=${() => setCount(shown + 1000)}>${of.length - shown} more</button>`}`;
 }
 
 function Xml({ source, find }) {
@@ -138,71 +146,87 @@ function Xml({ source, find }) {
 function Element({ node, depth, find }) {
   if (node.nodeType !== 1) {
     const said = node.nodeValue.trim();
-    return said ? html`<div class="value string">${marked(said, find)}</div>` : null;
+    return said ? html`<div class=${node.nodeType === 8 ? "soft" : "value string"}>${marked(said, find)}</div>` : null;
   }
-  const head = html`<span class="key">${node.nodeName}</span>${[...node.attributes].map((one) => html` <span class="soft">${one.name}=</span><span class="value string">"${one.value}"</span>`)}`;
+  const attributes = [...node.attributes].map((one) => html` <span class="soft">${marked(one.name, find)}=</span><span class="value string">"${marked(one.value, find)}"</span>`);
   const children = [...node.childNodes].filter((child) => child.nodeType === 1 || (child.nodeValue || "").trim());
-  if (!children.length) return html`<div>${head}</div>`;
-  return html`<${Fold} open=${depth < 4} head=${head} inside=${() => html`<${Some} of=${children} one=${(child, index) => html`<${Element} key=${index} node=${child} depth=${depth + 1} find=${find} />`} />`} />`;
+  const name = html`<span class="key">${marked(node.nodeName, find)}</span>${attributes}`;
+  if (!children.length) return html`<div>${name}</div>`;
+  // A single text stands beside its name.
+  if (children.length === 1 && children[0].nodeType === 3) return html`<div>${name} <span class="value string">${marked(children[0].nodeValue.trim(), find)}</span></div>`;
+  const has = (child) => holds(new XMLSerializer().serializeToString(child), find);
+  return html`<${Fold} open=${depth < 4} head=${name} find=${find} has=${() => children.some(has)}
+    inside=${() => html`<${Some} of=${children} has=${find ? has : null} one=${(child, index) => html`<${Element} key=${index} node=${child} depth=${depth + 1} find=${find} />`} />`} />`;
 }
 
-export function Pairs({ pairs, find, empty = "None." }) {
+export function Pairs({ pairs, find, empty = "None.", title }) {
   if (!pairs.length) return html`<p class="soft">${empty}</p>`;
-  return html`<table class="pairs"><tbody>${pairs.map(([name, value], index) => html`<tr key=${index}><th scope="row">${marked(name, find)}</th><td>${marked(value, find)}</td></tr>`)}</tbody></table>`;
+  return html`<table class="pairs" aria-label=${title}><tbody>${pairs.map(([name, value], index) => html`<tr key=${index}><th scope="row">${marked(name, find)}</th><td>${marked(value, find)}</td></tr>`)}</tbody></table>`;
 }
 
-function Parts({ bytes, params, find }) {
+function Parts({ id, bytes, params, find }) {
   const parts = useMemo(() => formats.multipart(bytes, params.boundary || ""), [bytes]);
   if (!parts.length) return html`<p class="fault">No part: the boundary "${params.boundary || ""}" is not in it.</p>`;
   return html`${parts.map((part, index) => html`<section class="part" key=${index}>
     <h4>${part.name || `part ${index + 1}`}${part.file && html` <span class="soft">${part.file}</span>`}</h4>
-    <${Body} message=${{ headers: part.headers, body: part.body }} find=${find} />
+    <${Body} id=${`${id}-${index}`} message=${{ headers: part.headers, body: part.body }} find=${find} />
   </section>`)}`;
 }
 
 function Image({ bytes, type }) {
   const [at, setAt] = useState("");
-  const [broken, setBroken] = useState(false);
+  const [said, setSaid] = useState("");
   useEffect(() => {
     const made = URL.createObjectURL(new Blob([bytes], { type }));
-    (setAt(made), setBroken(false));
+    (setAt(made), setSaid(""));
     return () => URL.revokeObjectURL(made);
   }, [bytes, type]);
-  if (broken) return html`<p class="fault">It is no whole image.</p>`;
-  return html`<figure class="image">${at && html`<img src=${at} alt="The body as an image" onError=${() => setBroken(true)} />`}</figure>`;
+  if (said === "broken") return html`<p class="fault">It is no whole image.</p>`;
+  const measure = ({ target }) => setSaid(`${target.naturalWidth} × ${target.naturalHeight}`);
+  return html`<figure class="image">${at && html`<img src=${at} alt="The body as an image" onLoad=${measure} onError=${() => setSaid("broken")} />`}<figcaption class="soft">${said}</figcaption></figure>`;
 }
 
-function Events({ bytes, find }) {
-  const found = useMemo(() => formats.events(text(bytes)), [bytes]);
-  return html`<table class="frames"><thead><tr><th>#</th><th>Event</th><th>Size</th><th>Data</th></tr></thead><tbody>
-    ${found.map((event, index) => html`<tr key=${index}><td>${event.id || index + 1}</td><td>${event.event}</td><td>${size(event.data.length)}</td><td>${marked(event.data, find)}</td></tr>`)}
-  </tbody></table>`;
+function Events({ bytes, params, find }) {
+  const found = useMemo(() => formats.events(text(bytes, params.charset)), [bytes]);
+  if (!found.length) return html`<p class="soft">No whole event so far.</p>`;
+  const last = Math.max(0, found.length - 2000);
+  return html`<div class="wide"><table class="frames"><thead><tr><th scope="col">#</th><th scope="col">Way</th><th scope="col">Event</th><th scope="col">Size</th><th scope="col">Data</th></tr></thead><tbody>
+    ${found.slice(last).map((event, index) => html`<tr class="down" key=${last + index}><td>${event.id || last + index + 1}</td><td title="upstream to visitor">↓</td><td>${event.event}</td>
+      <td>${size(new TextEncoder().encode(event.data).length)}</td><td>${marked(event.data, find)}</td></tr>`)}
+  </tbody></table></div>`;
 }
 
-function Messages({ bytes }) {
+function Messages({ bytes, headers, find }) {
   const found = useMemo(() => formats.grpc(bytes), [bytes]);
   if (!found.length) return html`<p class="soft">No whole message.</p>`;
+  const coding = field(headers, "grpc-encoding");
   return html`${found.map((message, index) => html`<section class="part" key=${index}>
-    <h4>${message.trailers ? "Trailers" : `Message ${index + 1}`} <span class="soft">${size(message.bytes.length)}${message.cut ? ", cut" : ""}${message.compressed ? ", compressed" : ""}</span></h4>
-    ${message.trailers ? html`<pre class="text">${text(message.bytes)}</pre>` : html`<${Proto} bytes=${message.bytes} compressed=${message.compressed} />`}
+    <h4>${message.trailers ? "Trailers" : `Message ${index + 1}`} <span class="soft">${size(message.bytes.length)}${message.cut ? ", cut" : ""}${message.compressed ? `, compressed (${coding || "?"})` : ""}</span></h4>
+    ${message.trailers ? html`<pre class="text">${text(message.bytes)}</pre>` : html`<${Proto} message=${message} coding=${coding} find=${find} />`}
   </section>`)}`;
 }
 
-function Proto({ bytes, compressed }) {
-  const fields = useMemo(() => (compressed ? null : formats.protobuf(bytes)), [bytes]);
-  return fields ? html`<div class="tree"><${Fields} fields=${fields} /></div>` : html`<pre class="text">${hex(bytes)}</pre>`;
+function Proto({ message, coding, find }) {
+  const [bytes, setBytes] = useState(message.compressed ? null : message.bytes);
+  useEffect(() => {
+    if (!message.compressed) return setBytes(message.bytes);
+    plain(message.bytes, coding || "?").then((done) => setBytes(done.left ? null : done.bytes));
+  }, [message]);
+  const fields = useMemo(() => bytes && formats.protobuf(bytes), [bytes]);
+  if (bytes && !bytes.length) return html`<p class="soft">Empty: every field has its default.</p>`;
+  return fields ? html`<div class="tree"><${Fields} fields=${fields} find=${find} /></div>` : html`<pre class="text hex" tabindex="0">${hex(bytes || message.bytes)}</pre>`;
 }
 
-function Fields({ fields }) {
+function Fields({ fields, find }) {
   return fields.map((field, index) => field.fields
-    ? html`<${Fold} key=${index} open=${true} head=${html`<span class="key">${field.number}</span> <span class="soft">message</span>`} inside=${() => html`<${Fields} fields=${field.fields} />`} />`
-    : html`<div key=${index}><span class="key">${field.number}</span> <span class="soft">${field.kind}</span> <span class="value string">${field.value}</span></div>`);
+    ? html`<${Fold} key=${index} open=${true} head=${html`<span class="key">${field.number}</span> <span class="soft">message</span>`} inside=${() => html`<${Fields} fields=${field.fields} find=${find} />`} />`
+    : html`<div key=${index}><span class="key">${field.number}</span> <span class="soft">${field.kind}</span> <span class="value string">${marked(field.value, find)}</span></div>`);
 }
 
 const VIEWS = {
   image: Image,
   tree: Tree,
-  form: ({ bytes, find }) => html`<${Pairs} pairs=${formats.form(text(bytes))} find=${find} />`,
+  form: ({ bytes, params, find }) => html`<${Pairs} pairs=${formats.form(text(bytes, params.charset))} find=${find} title="Form" />`,
   parts: Parts,
   events: Events,
   messages: Messages,

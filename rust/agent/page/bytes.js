@@ -73,35 +73,66 @@ export function isText(bytes) {
   return odd * 50 <= sample.length;
 }
 
-/** A body without its content coding. `left`: a coding that this browser cannot take off, or that is broken. */
-export async function plain(body, coding) {
+/** Bytes that a compressed body may unpack to; the rest is left out. */
+const MOST = 10 << 20;
+
+const FORMATS = { gzip: ["gzip"], "x-gzip": ["gzip"], deflate: ["deflate", "deflate-raw"] };
+
+/**
+ * A body without its content coding: `bytes`, `cut` where it is only the beginning, `left`: a coding that this browser
+ * cannot take off, or that is broken. `at`: where the agent has the body; what scripts cannot unpack (br, zstd), browsers can.
+ */
+export async function plain(body, coding, at) {
   const names = coding.toLowerCase().split(",").map((name) => name.trim()).filter((name) => name && name !== "identity");
-  let bytes = body;
-  for (const name of names.reverse()) {
-    const format = { gzip: "gzip", "x-gzip": "gzip", deflate: "deflate", br: "brotli", zstd: "zstd" }[name];
-    try {
-      bytes = await inflate(bytes, format);
-    } catch {
-      return { bytes, left: name };
-    }
+  let found = { bytes: body, cut: false, left: "" };
+  for (const name of names.toReversed()) {
+    const done = await unpacked(found.bytes, FORMATS[name] || []);
+    if (!done) return (at && (await fetched(body, at))) || { ...found, left: name };
+    found = { ...done, left: "", cut: found.cut || done.cut };
   }
-  return { bytes, left: "" };
+  return found;
 }
 
-async function inflate(bytes, format) {
+async function unpacked(bytes, formats) {
+  for (const format of formats) {
+    const done = await taken(new Blob([bytes]).stream().pipeThrough(new DecompressionStream(format)));
+    if (done) return done;
+  }
+  return null;
+}
+
+async function fetched(body, at) {
+  const response = await fetch(at).catch(() => null);
+  const done = response && response.ok && (await taken(response.body));
+  // A browser that does not know the coding hands it on as it is.
+  const same = done && done.bytes.length === body.length && done.bytes.every((byte, index) => byte === body[index]);
+  return done && !same ? { ...done, left: "" } : null;
+}
+
+/** What comes out of a stream; null if nothing does. */
+async function taken(stream) {
   const parts = [];
-  const reader = new Blob([bytes]).stream().pipeThrough(new DecompressionStream(format)).getReader();
+  let total = 0;
+  let cut = false;
+  const reader = stream.getReader();
   try {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) break;
       parts.push(value);
+      total += value.length;
+      if (total > MOST) {
+        cut = true;
+        reader.cancel().catch(() => {});
+        break;
+      }
     }
-  } catch (error) {
+  } catch {
     // Of a body that was cut when it was kept, what there is can be shown.
-    if (!parts.length) throw error;
+    if (!parts.length) return null;
+    cut = true;
   }
-  return new Uint8Array(await new Blob(parts).arrayBuffer());
+  return { bytes: new Uint8Array(await new Blob(parts).arrayBuffer()).subarray(0, MOST), cut };
 }
 
 /** Lines of an offset, sixteen bytes in hexadecimal, and what of them can be shown. */

@@ -1,35 +1,60 @@
 // One request in full: what was asked, what came back, and what can be done with it.
-import { html, useEffect, useMemo, useState } from "./html.js";
+import { html, useEffect, useRef, useState } from "./html.js";
 import { api } from "./api.js";
 import { Body, Pairs } from "./body.js";
-import { decode, field, mediaType, split, text } from "./bytes.js";
+import { decode, field, mediaType, plain, split, text } from "./bytes.js";
 import { NAMES, written } from "./copy.js";
 import * as diff from "./diff.js";
+import { Find, marked } from "./find.js";
 import * as formats from "./formats.js";
+import { Frames } from "./frames.js";
 import { Replay } from "./replay.js";
-import { MASK, duration, isSecret, size, time, tone } from "./show.js";
+import { MASK, duration, isSecret, time, tone } from "./show.js";
+import { Tabs } from "./tabs.js";
 
 /** A captured request with its bytes taken apart. */
 export function opened(entry) {
   const request = split(decode(entry.request.raw));
   const response = entry.response && split(decode(entry.response.raw));
-  return { ...entry, asked: { ...request, method: entry.request.method, path: entry.request.uri }, answered: response };
+  const { decoded } = entry;
+  return { ...entry, asked: { ...request, decoded, method: entry.request.method, path: entry.request.uri }, answered: response && { ...response, decoded } };
 }
 
-export function Detail({ id, version, imported, find, origin, select, close, tell }) {
+export function Detail({ id, version, imported, looked, endpoints, select, close, tell }) {
   const [entry, setEntry] = useState(null);
   const [fault, setFault] = useState("");
   const [tab, setTab] = useState("summary");
   const [editing, setEditing] = useState(false);
+  const [find, setFind] = useState(looked || "");
+  const shown = useRef(null);
+  const asking = useRef({ id: "", again: false });
   useEffect(() => (setEntry(null), setFault(""), setEditing(false)), [id]);
+  useEffect(() => setFind(looked || ""), [looked]);
   useEffect(() => {
-    let wanted = true;
-    const got = imported ? Promise.resolve(imported) : api.detail(id);
-    got.then((one) => wanted && setEntry(opened(one)), (error) => wanted && setFault(error.message));
-    return () => (wanted = false);
+    if (imported) return setEntry(opened(imported));
+    // One question at a time, however fast it changes.
+    if (asking.current.id === id) return void (asking.current.again = true);
+    const mine = (asking.current = { id, again: true });
+    const ask = async () => {
+      try {
+        while (mine.again && asking.current === mine) {
+          mine.again = false;
+          const one = opened(await api.detail(id));
+          if (asking.current === mine) setEntry(one);
+        }
+      } catch (error) {
+        if (asking.current === mine) setFault(error.message);
+      } finally {
+        if (asking.current === mine) asking.current = { id: "", again: false };
+      }
+    };
+    ask();
   }, [id, version, imported]);
-  if (fault) return html`<section class="detail"><p class="fault" role="alert">${fault}</p><button onClick=${close}>Back</button></section>`;
-  if (!entry) return html`<section class="detail" aria-busy="true"></section>`;
+  useEffect(() => () => (asking.current = { id: "", again: false }), []);
+  if (fault && !entry) {
+    return html`<section class="detail" aria-label="Request"><p class="fault" role="alert">${fault}</p><p><button type="button" onClick=${close}>Back to the list</button></p></section>`;
+  }
+  if (!entry) return html`<section class="detail" aria-label="Request" aria-busy="true"></section>`;
   const replay = async () => {
     try {
       const made = await api.replay({ id });
@@ -40,30 +65,36 @@ export function Detail({ id, version, imported, find, origin, select, close, tel
     }
   };
   const isSocket = entry.response && entry.response.status_code === 101;
-  const tabs = { summary: "Summary", headers: "Headers", ...(isSocket ? { frames: "Frames" } : {}), raw: "Raw", ...(entry.replay_of ? { compare: "Compare" } : {}) };
-  const View = { summary: Summary, headers: Headers, frames: Frames, raw: Raw, compare: Compare }[tabs[tab] ? tab : "summary"];
+  const titles = { summary: "Summary", headers: "Headers", ...(isSocket ? { frames: "Frames" } : {}), raw: "Raw", ...(entry.replay_of && !imported ? { compare: "Compare" } : {}) };
+  const chosen = titles[tab] ? tab : "summary";
+  const View = { summary: Summary, headers: Headers, frames: Frames, raw: Raw, compare: Compare }[chosen];
+  const own = endpoints.find((one) => one.name === entry.tunnel_name);
+  const origin = own ? own.url : `http://${field(entry.asked.headers, "host") || "localhost"}`;
+  const cut = entry.request.truncated;
   return html`<section class="detail" aria-label="Request">
     <header>
       <h2><span class="method">${entry.request.method}</span> <span class="whole">${entry.request.uri}</span></h2>
-      <p class="row">
+      <p class="row facts">
         <span class=${`status ${tone(entry.response && entry.response.status_code)}`}>${entry.response ? entry.response.status : "no answer yet"}</span>
-        <span>${duration(entry.duration)}</span>
-        <span>${time(entry.start)}</span>
+        <span title="from the first byte of the request to the last of the response">${duration(entry.duration)}</span>
+        <time datetime=${entry.start} title=${entry.start}>${time(entry.start)}</time>
         <span>from ${entry.remote_addr}</span>
         <span>to ${entry.tunnel_name}</span>
+        ${entry.replay_of && html`<span>replay of <a href=${`#${entry.replay_of}`}>${imported ? entry.replay_of : "the original"}</a></span>`}
       </p>
       <p class="row">
-        <button class="back" onClick=${close}>← List</button>
-        ${!imported && html`<button class="main" onClick=${replay} title="Send it again to the upstream ( r )" id="replay">Replay</button>
-          <button onClick=${() => setEditing(!editing)} aria-expanded=${editing}>Replay with changes</button>`}
+        <button type="button" class="back" onClick=${close}>← List</button>
+        ${!imported && html`<button type="button" class="main" onClick=${replay} disabled=${cut} title=${cut ? "Its body was too long to be kept whole" : "Send it again to the upstream ( r )"} id="replay">Replay</button>
+          <button type="button" id="edit" onClick=${() => setEditing(!editing)} aria-expanded=${editing} title="( e )">Replay with changes</button>`}
         <${Copy} entry=${entry} origin=${origin} tell=${tell} />
       </p>
     </header>
-    ${editing && html`<${Replay} entry=${entry} done=${(made) => (setEditing(false), select(made), tell("Replayed."))} />`}
-    <div class="row tabs" role="tablist" aria-label="Parts of the request">
-      ${Object.entries(tabs).map(([name, title]) => html`<button key=${name} role="tab" aria-selected=${name === tab} onClick=${() => setTab(name)}>${title}</button>`)}
+    ${editing && html`<${Replay} entry=${entry} endpoints=${endpoints} done=${(made) => (setEditing(false), select(made), tell("Replayed."))} />`}
+    <div ref=${shown}>
+      <${Tabs} id="part" label="Parts of the request" titles=${titles} chosen=${chosen} choose=${setTab} panel=${html`<${View} entry=${entry} find=${find} imported=${imported} />`}>
+        <${Find} value=${find} change=${setFind} within=${shown} />
+      <//>
     </div>
-    <${View} entry=${entry} find=${find} />
   </section>`;
 }
 
@@ -76,20 +107,37 @@ function Copy({ entry, origin, tell }) {
       tell("The browser does not let this page copy.");
     }
   };
-  return html`<label class="copy">Copy as <select onChange=${(event) => (copy(event.target.value), (event.target.value = ""))}>
+  return html`<label class="copy">Copy as <select id="copy" onChange=${(event) => (copy(event.target.value), (event.target.value = ""))}>
     <option value="">…</option>
     ${Object.entries(NAMES).map(([form, title]) => html`<option key=${form} value=${form}>${title}</option>`)}
   </select></label>`;
 }
 
-function Summary({ entry, find }) {
+function Summary({ entry, find, imported }) {
   const query = entry.request.uri.includes("?") ? formats.form(entry.request.uri.slice(entry.request.uri.indexOf("?") + 1)) : [];
+  const at = (side) => (imported ? "" : `/api/ui/requests/${encodeURIComponent(entry.id)}/${side}`);
   return html`
-    ${query.length > 0 && html`<h3>Query</h3><${Pairs} pairs=${query} find=${find} />`}
+    <${Timing} entry=${entry} />
+    ${query.length > 0 && html`<h3>Query</h3><${Pairs} pairs=${query} find=${find} title="Query" />`}
     <h3>Request body</h3>
-    <${Body} key=${`${entry.id}-q`} message=${entry.asked} truncated=${entry.request.truncated} find=${find} />
+    <${Body} key=${`${entry.id}-q`} id="request" message=${entry.asked} truncated=${entry.request.truncated} find=${find} at=${at("request")} />
     <h3>Response body</h3>
-    ${entry.answered ? html`<${Body} key=${`${entry.id}-a`} message=${entry.answered} truncated=${entry.response.truncated} find=${find} />` : html`<p class="soft">The upstream has not answered yet.</p>`}`;
+    ${entry.answered ? html`<${Body} key=${`${entry.id}-a`} id="response" message=${entry.answered} truncated=${entry.response.truncated} find=${find} at=${at("response")} />` : html`<p class="soft">The upstream has not answered yet.</p>`}`;
+}
+
+/** How long the upstream took to begin its answer, and how long the answer took. */
+function Timing({ entry }) {
+  const { first_byte: first } = entry;
+  if (!first || !entry.duration || first > entry.duration) return null;
+  const share = Math.round((first / entry.duration) * 1000) / 10;
+  return html`<div class="timing">
+    <svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true"><rect class="wait" width=${share} height="4" /><rect class="receive" x=${share} width=${100 - share} height="4" /></svg>
+    <span><span class="dot wait"></span>waited ${duration(first)}</span> <span><span class="dot receive"></span>received in ${duration(entry.duration - first)}</span>
+  </div>`;
+}
+
+function Reveal({ open, set }) {
+  return html`<p><button type="button" aria-pressed=${open} onClick=${() => set(!open)}>${open ? "Hide" : "Show"} credentials and cookies</button></p>`;
 }
 
 function Headers({ entry, find }) {
@@ -97,64 +145,52 @@ function Headers({ entry, find }) {
   const pairs = (message) => message.headers.map(([name, value]) => [name, !open && isSecret(name) ? MASK : value]);
   const secret = [entry.asked, entry.answered].some((message) => message && message.headers.some(([name]) => isSecret(name)));
   return html`
-    ${secret && html`<p><button aria-pressed=${open} onClick=${() => setOpen(!open)}>${open ? "Hide" : "Show"} credentials and cookies</button></p>`}
-    <h3>Request</h3><${Pairs} pairs=${pairs(entry.asked)} find=${find} />
-    ${entry.answered && html`<h3>Response</h3><${Pairs} pairs=${pairs(entry.answered)} find=${find} />`}`;
+    ${secret && html`<${Reveal} open=${open} set=${setOpen} />`}
+    <h3>Request</h3><${Pairs} pairs=${pairs(entry.asked)} find=${find} title="Headers of the request" />
+    ${entry.answered && html`<h3>Response</h3><${Pairs} pairs=${pairs(entry.answered)} find=${find} title="Headers of the response" />`}`;
 }
 
-function Raw({ entry }) {
+function Raw({ entry, find }) {
   const [open, setOpen] = useState(false);
-  const shown = (raw) => {
-    const source = text(decode(raw));
-    if (open) return source;
-    const end = source.indexOf("\r\n\r\n");
-    return source.slice(0, end).replace(/^([^:\r\n]+): .*$/gm, (line, name) => (isSecret(name) ? `${name}: ${MASK}` : line)) + source.slice(end);
+  const shown = ({ first, headers, body }) => {
+    const lines = headers.map(([name, value]) => `${name}: ${!open && isSecret(name) ? MASK : value}`);
+    return [first, ...lines, "", text(body)].join("\n");
   };
-  return html`<p><button aria-pressed=${open} onClick=${() => setOpen(!open)}>${open ? "Hide" : "Show"} credentials and cookies</button></p>
-    <h3>Request</h3><pre class="text" tabindex="0">${shown(entry.request.raw)}</pre>
-    ${entry.response && html`<h3>Response</h3><pre class="text" tabindex="0">${shown(entry.response.raw)}</pre>`}`;
-}
-
-/** Frames of a WebSocket, both ways, in the order in which they came. */
-function Frames({ entry, find }) {
-  const found = useMemo(() => {
-    const all = [];
-    for (const [way, pieces] of Object.entries({ up: entry.request.stream || [], down: entry.response.stream || [] })) {
-      const bytes = pieces.map((piece) => decode(piece.raw));
-      const ends = [];
-      let total = 0;
-      for (const [index, piece] of bytes.entries()) ends.push([(total += piece.length), pieces[index].at]);
-      const whole = new Uint8Array(total);
-      let at = 0;
-      for (const piece of bytes) (whole.set(piece, at), (at += piece.length));
-      for (const frame of formats.frames(whole)) all.push({ ...frame, way, at: (ends.find(([end]) => end > frame.start) || [0, 0])[1] });
-    }
-    return all.sort((one, other) => one.at - other.at);
-  }, [entry]);
-  if (!found.length) return html`<p class="soft">No frames so far.</p>`;
-  return html`<table class="frames"><thead><tr><th>At</th><th>Way</th><th>Kind</th><th>Size</th><th>Content</th></tr></thead><tbody>
-    ${found.slice(-2000).map((frame, index) => html`<tr key=${index} class=${frame.way}>
-      <td>${duration(frame.at)}</td><td title=${frame.way === "up" ? "visitor to upstream" : "upstream to visitor"}>${frame.way === "up" ? "↑" : "↓"}</td>
-      <td>${frame.kind}${frame.final ? "" : " …"}</td><td>${size(frame.length)}</td><td>${formats.said(frame).slice(0, 4000)}${frame.cut ? " (cut)" : ""}</td></tr>`)}
-  </tbody></table>`;
+  return html`<${Reveal} open=${open} set=${setOpen} />
+    <h3>Request</h3><pre class="text" tabindex="0">${marked(shown(entry.asked), find)}</pre>
+    ${entry.answered && html`<h3>Response</h3><pre class="text" tabindex="0">${marked(shown(entry.answered), find)}</pre>`}`;
 }
 
 /** The response beside that of the request it repeats. */
 function Compare({ entry }) {
-  const [before, setBefore] = useState(null);
+  const [both, setBoth] = useState(null);
   const [fault, setFault] = useState("");
-  useEffect(() => void api.detail(entry.replay_of).then((one) => setBefore(opened(one)), (error) => setFault(error.message)), [entry.replay_of]);
+  useEffect(() => {
+    let wanted = true;
+    const look = async () => {
+      const before = opened(await api.detail(entry.replay_of));
+      const texts = before.answered && entry.answered && (await Promise.all([before, entry].map(compared)));
+      if (wanted) setBoth({ texts, changed: texts && diff.lines(...texts) });
+    };
+    look().catch((error) => wanted && setFault(error.message));
+    return () => (wanted = false);
+  }, [entry]);
   if (fault) return html`<p class="fault">The original: ${fault}</p>`;
-  if (!before || !entry.answered || !before.answered) return html`<p class="soft">Both have to be answered first.</p>`;
-  const shown = (one) => {
-    const { first, headers, body } = one.answered;
-    const type = mediaType(field(headers, "content-type")).type;
-    const parsed = /json$/.test(type) ? formats.json(text(body)) : {};
-    const said = parsed.value === undefined ? text(body) : JSON.stringify(parsed.value, null, 2);
-    return [first, ...headers.map(([name, value]) => `${name}: ${isSecret(name) ? MASK : value}`), "", said].join("\n");
-  };
-  const changed = diff.lines(shown(before), shown(entry));
+  if (!both) return html`<p class="soft">…</p>`;
+  if (!both.texts) return html`<p class="soft">Both have to be answered first.</p>`;
+  const { changed } = both;
   if (!changed) return html`<p class="soft">Both are too long to be compared line by line.</p>`;
-  if (changed.every(([kind]) => kind === "same")) return html`<p>Nothing has changed.</p>`;
-  return html`<p class="soft">− before, + now</p><pre class="text diff" tabindex="0">${changed.map(([kind, line]) => html`<span class=${kind}>${{ same: " ", old: "−", new: "+" }[kind]} ${line}${"\n"}</span>`)}</pre>`;
+  if (changed.every(([kind]) => kind === "same")) return html`<p>Nothing has changed: both responses are the same.</p>`;
+  return html`<p class="soft">− the original, + this replay</p><pre class="text diff" tabindex="0">${changed.map(([kind, line]) => html`<span class=${kind}>${{ same: " ", old: "−", new: "+" }[kind]} ${line}${"\n"}</span>`)}</pre>`;
+}
+
+/** A response as lines that can be compared. */
+async function compared(one) {
+  const { first, headers, body } = one.answered;
+  const done = await plain(body, field(headers, "content-encoding"), `/api/ui/requests/${encodeURIComponent(one.id)}/response`);
+  const { type, params } = mediaType(field(headers, "content-type"));
+  const said = text(done.bytes, params.charset);
+  const parsed = /json$/.test(type) ? formats.json(said) : {};
+  const shown = parsed.value === undefined ? said : JSON.stringify(parsed.value, null, 2);
+  return [first, ...headers.map(([name, value]) => `${name}: ${isSecret(name) ? MASK : value}`), "", shown].join("\n");
 }

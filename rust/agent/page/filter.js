@@ -22,8 +22,8 @@ export function toQuery(filter) {
   return new URLSearchParams(Object.entries(filter).filter(([, value]) => value)).toString();
 }
 
-/** The bar above the list. `change` gets the whole filter. */
-export function FilterBar({ filter, change, fault }) {
+/** The bar above the list. `change` gets the whole filter; `only`: the one field there is. */
+export function FilterBar({ filter, change, fault, only }) {
   const [draft, setDraft] = useState(filter);
   const [open, setOpen] = useState(FIELDS.some((field) => filter[field.name]));
   useEffect(() => setDraft(filter), [toQuery(filter)]);
@@ -38,10 +38,10 @@ export function FilterBar({ filter, change, fault }) {
     <div class="row">
       <input id="search" type="search" placeholder="Search paths, headers and bodies ( / )" aria-label="Search paths, headers and bodies"
         value=${draft.text || ""} onInput=${set("text")} />
-      <button type="button" aria-expanded=${open} aria-controls="fields" onClick=${() => setOpen(!open)}>Filter${active ? ` (${active})` : ""}</button>
+      ${!only && html`<button type="button" aria-expanded=${open} aria-controls=${open ? "fields" : undefined} onClick=${() => setOpen(!open)}>Filter${active ? ` (${active})` : ""}</button>`}
       ${toQuery(filter) && html`<button type="button" onClick=${() => (setDraft({}), change({}))}>Reset</button>`}
     </div>
-    ${open && html`<div class="fields" id="fields">
+    ${open && !only && html`<div class="fields" id="fields">
       ${FIELDS.map((field) => html`<label key=${field.name} title=${field.help}>${field.label}
         <input name=${field.name} value=${draft[field.name] || ""} placeholder=${field.hint} onInput=${set(field.name)} />
       </label>`)}

@@ -10,11 +10,22 @@ export function place(source, offset) {
 /** JSON: `value`, or `error` with what is wrong and where. */
 export function json(source) {
   try {
-    return { value: JSON.parse(source) };
+    return { value: JSON.parse(source, exact) };
   } catch (error) {
     const { offset, wanted } = jsonFault(source);
-    return { error: { ...place(source, offset), text: wanted || error.message } };
+    return { error: { ...place(source, offset), offset, text: wanted || error.message } };
   }
+}
+
+// Numbers that JavaScript would round stay as they were written, where the browser lets them.
+function exact(_, value, context) {
+  const rounded = typeof value === "number" && context && context.source !== undefined && JSON.rawJSON && String(value) !== context.source;
+  return rounded ? JSON.rawJSON(context.source) : value;
+}
+
+/** Whether a value is a number as it was written. */
+export function isExact(value) {
+  return Boolean(JSON.isRawJSON && JSON.isRawJSON(value));
 }
 
 // Browsers tell the place of a fault each in their own words, so it is looked for here (RFC 8259).
@@ -83,11 +94,15 @@ function jsonFault(source) {
 /** XML: the `root` of its tree, or `error` with what is wrong and where. */
 export function xml(source) {
   const parsed = new DOMParser().parseFromString(source, "application/xml");
-  const fault = parsed.querySelector("parsererror");
-  if (!fault) return { root: parsed.documentElement };
-  const said = fault.textContent;
+  const [fault] = parsed.getElementsByTagNameNS("http://www.w3.org/1999/xhtml", "parsererror");
+  // Firefox has a namespace of its own for it.
+  const other = parsed.getElementsByTagNameNS("http://www.mozilla.org/newlayout/xml/parsererror.xml", "parsererror")[0];
+  if (!fault && !other) return { root: parsed.documentElement };
+  const said = (fault || other).textContent;
   const at = /line (\d+) at column (\d+): ?([^\n]*)/i.exec(said) || /()()([^\n]*)/.exec(said);
-  return { error: { line: +at[1] || 1, column: +at[2] || 1, text: at[3].trim() || "not well-formed" } };
+  const line = +at[1] || 1;
+  const offset = source.split("\n").slice(0, line - 1).join("\n").length;
+  return { error: { line, column: +at[2] || 1, offset, text: at[3].trim() || "not well-formed" } };
 }
 
 /** A form as pairs (application/x-www-form-urlencoded), or the query of a path. */
@@ -223,18 +238,64 @@ export function frames(bytes) {
     at += length;
     const opcode = first & 15;
     const kind = OPCODES[opcode] || `opcode ${opcode}`;
-    found.push({ start, kind, final: !!(first & 128), compressed: !!(first & 64), length, payload, cut: payload.length < length });
+    found.push({ start, end: at, kind, final: !!(first & 128), compressed: !!(first & 64), length, payload, cut: payload.length < length });
+  }
+  return found;
+}
+
+/**
+ * Takes the compression off frames of one direction (RFC 7692), as far as it goes: `plain` is what a message says, at
+ * its last frame. One stream for all of them, for later messages refer to earlier ones.
+ */
+export async function inflated(all) {
+  if (!all.some((frame) => frame.compressed)) return all;
+  const stream = new DecompressionStream("deflate-raw");
+  const [writer, reader] = [stream.writable.getWriter(), stream.readable.getReader()];
+  let came = [];
+  const pump = async () => {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      came.push(value);
+    }
+  };
+  pump().catch(() => {});
+  writer.closed.catch(() => {});
+  const found = [];
+  let inside = false;
+  try {
+    for (const frame of all) {
+      const isControl = !["text", "binary", "continuation"].includes(frame.kind);
+      if (!isControl && frame.kind !== "continuation") inside = frame.compressed;
+      if (isControl || !inside || frame.cut) {
+        found.push(frame);
+        continue;
+      }
+      await writer.write(frame.payload);
+      if (frame.final) await writer.write(new Uint8Array([0, 0, 255, 255]));
+      // What a write brings forth is there before anything else happens.
+      await new Promise((next) => queueMicrotask(() => queueMicrotask(() => queueMicrotask(next))));
+      await null;
+      found.push({ ...frame, compressed: true, plain: new Uint8Array(await new Blob(came).arrayBuffer()) });
+      came = [];
+    }
+  } catch {
+    // The rest stays as it is.
+    return [...found, ...all.slice(found.length)];
+  } finally {
+    writer.abort().catch(() => {});
   }
   return found;
 }
 
 /** What a frame says, for people. */
 export function said(frame) {
-  if (frame.compressed) return `compressed, ${frame.length} bytes`;
+  const payload = frame.plain || frame.payload;
+  if (frame.compressed && !frame.plain) return `compressed, ${frame.length} bytes`;
   if (frame.kind === "close") {
-    const code = frame.payload.length > 1 ? (frame.payload[0] << 8) | frame.payload[1] : "";
-    return `${code} ${text(frame.payload.subarray(2))}`.trim();
+    const code = payload.length > 1 ? (payload[0] << 8) | payload[1] : "";
+    return `${code} ${text(payload.subarray(2))}`.trim();
   }
-  if (frame.kind === "binary") return [...frame.payload.subarray(0, 48)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
-  return text(frame.payload);
+  if (frame.kind === "binary") return [...payload.subarray(0, 48)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+  return text(payload);
 }

@@ -3,14 +3,15 @@ import { html, useEffect, useRef, useState } from "./html.js";
 import { duration, size, time, tone } from "./show.js";
 
 const ROW = 34;
+const HEAD = 26;
 const AROUND = 10;
 
-export function List({ requests, selected, select, empty }) {
+export function List({ requests, selected, select, many, empty }) {
   const box = useRef(null);
   const [view, setView] = useState({ top: 0, height: 600 });
   useEffect(() => {
     const element = box.current;
-    const look = () => setView({ top: element.scrollTop, height: element.clientHeight });
+    const look = () => setView({ top: Math.max(0, element.scrollTop - HEAD), height: element.clientHeight });
     const watch = new ResizeObserver(look);
     watch.observe(element);
     element.addEventListener("scroll", look, { passive: true });
@@ -21,7 +22,7 @@ export function List({ requests, selected, select, empty }) {
     const element = box.current;
     if (at < 0 || !element.contains(document.activeElement)) return;
     if (at * ROW < element.scrollTop) element.scrollTop = at * ROW;
-    else if ((at + 1) * ROW > element.scrollTop + element.clientHeight) element.scrollTop = (at + 1) * ROW - element.clientHeight;
+    else if (HEAD + (at + 1) * ROW > element.scrollTop + element.clientHeight) element.scrollTop = HEAD + (at + 1) * ROW - element.clientHeight;
   }, [selected]);
 
   const first = Math.max(0, Math.floor(view.top / ROW) - AROUND);
@@ -34,23 +35,24 @@ export function List({ requests, selected, select, empty }) {
     const next = Math.min(requests.length - 1, Math.max(0, (at < 0 ? -1 : at) + step));
     select(requests[next].id);
   };
-  return html`<div class="list" ref=${box} tabindex="0" role="listbox" aria-label="Requests" aria-activedescendant=${at < 0 ? undefined : `r-${selected}`} onKeyDown=${keys}>
+  return html`<div class="list" id="list" ref=${box} tabindex="0" role="listbox" aria-label="Requests" aria-activedescendant=${at < first || at >= last ? undefined : `r-${selected}`} onKeyDown=${keys}>
+    ${requests.length > 0 && html`<div class="request heads" aria-hidden="true"><span>Method</span><span>Path</span><span>Status</span><span class="size">Size</span><span class="took">Took</span><span class="time">Began</span></div>`}
     ${requests.length ? html`<div class="rows" role="presentation" style=${{ height: `${requests.length * ROW}px` }}>
       ${requests.slice(first, last).map((request, index) => html`<${Row} key=${request.id} request=${request} top=${(first + index) * ROW}
-        chosen=${request.id === selected} select=${select} position=${first + index + 1} count=${requests.length} />`)}
+        chosen=${request.id === selected} select=${select} many=${many} position=${first + index + 1} count=${requests.length} />`)}
     </div>` : empty}
   </div>`;
 }
 
-function Row({ request, top, chosen, select, position, count }) {
+function Row({ request, top, chosen, select, many, position, count }) {
   const status = request.status_code || (request.pending ? "…" : "–");
   return html`<div class=${`request ${chosen ? "chosen" : ""}`} id=${`r-${request.id}`} role="option" aria-selected=${chosen} aria-posinset=${position}
     aria-setsize=${count} style=${{ top: `${top}px` }} onClick=${() => select(request.id)}>
     <span class="method">${request.method}</span>
-    <span class="path" title=${request.path}>${request.replay_of && html`<abbr title="replayed">↻</abbr> `}${request.path}</span>
+    <span class="path" title=${request.path}>${request.replay_of && html`<abbr title="replayed">↻</abbr> `}${many && html`<span class="soft">${request.endpoint} </span>`}${request.path}</span>
     <span class=${`status ${tone(request.status_code)}`}>${status}</span>
     <span class="size">${size(request.response_size || 0)}</span>
-    <span class="took">${duration(request.duration)}</span>
+    <span class="took">${request.pending && !request.status_code ? "…" : duration(request.duration)}</span>
     <time class="time" datetime=${request.start}>${time(request.start)}</time>
   </div>`;
 }

@@ -1,48 +1,75 @@
-// A request to be sent again with changes. Bodies that are no text go out as they were, byte for byte.
+// A request to be sent again with changes. What is not changed goes out byte for byte.
 import { html, useState } from "./html.js";
 import { api } from "./api.js";
 import { encode, isText, text } from "./bytes.js";
-import { size } from "./show.js";
+import { MASK, isSecret, size } from "./show.js";
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-export function Replay({ entry, done }) {
-  const readable = isText(entry.asked.body);
+/** A body as text that can be edited: null where bytes would not come back as they were. */
+function editable(body) {
+  if (!isText(body)) return null;
+  const source = text(body);
+  const again = new TextEncoder().encode(source);
+  return again.length === body.length && again.every((byte, index) => byte === body[index]) ? source : null;
+}
+
+export function Replay({ entry, endpoints, done }) {
+  const [source] = useState(() => editable(entry.asked.body));
+  const cut = entry.request.truncated;
   const [draft, setDraft] = useState({
     method: entry.asked.method,
     path: entry.asked.path,
-    headers: entry.asked.headers.map(([name, value]) => `${name}: ${value}`).join("\n"),
-    body: readable ? text(entry.asked.body) : "",
+    headers: entry.asked.headers.map(([name, value]) => `${name}: ${isSecret(name) ? MASK : value}`).join("\n"),
+    body: source || "",
+    endpoint: entry.tunnel_name,
   });
+  const [touched, setTouched] = useState(false);
   const [fault, setFault] = useState("");
   const [busy, setBusy] = useState(false);
   const set = (name) => (event) => setDraft({ ...draft, [name]: event.target.value });
+  const bytes = () => {
+    if (source === null || !touched) return entry.asked.body;
+    // Text fields know one kind of line end only.
+    const said = source.includes("\r\n") ? draft.body.replace(/\r?\n/g, "\r\n") : draft.body;
+    return new TextEncoder().encode(said);
+  };
   const send = async (event) => {
     event.preventDefault();
     const lines = draft.headers.split("\n").filter((line) => line.trim());
     const wrong = lines.find((line) => !/^[!#$%&'*+.^_`|~0-9A-Za-z-]+:/.test(line));
     if (wrong) return setFault(`"${wrong}" is no header: write NAME: VALUE`);
-    const headers = lines.map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()]);
-    const body = readable ? new TextEncoder().encode(draft.body) : entry.asked.body;
+    const hidden = entry.asked.headers.filter(([name]) => isSecret(name));
+    const headers = lines.map((line) => {
+      const [name, value] = [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()];
+      if (value !== MASK) return [name, value];
+      const at = hidden.findIndex(([one]) => one.toLowerCase() === name.toLowerCase());
+      return at < 0 ? [name, value] : hidden.splice(at, 1)[0];
+    });
     setBusy(true);
     try {
-      const made = await api.replay({ id: entry.id, method: draft.method, path: draft.path, headers, body: encode(body) });
+      // A body that was not touched is the agent's to repeat.
+      const body = touched || cut ? { body: encode(bytes()) } : {};
+      const made = await api.replay({ id: entry.id, method: draft.method, path: draft.path, headers, ...body, endpoint: draft.endpoint });
       done(made.id);
     } catch (error) {
-      setFault(error.message);
-    } finally {
-      setBusy(false);
+      (setFault(error.message), setBusy(false));
     }
   };
+  const targets = endpoints.filter((one) => /^https?:/.test(one.url)).map((one) => one.name);
+  if (!targets.includes(draft.endpoint)) targets.unshift(draft.endpoint);
   return html`<form class="replay" onSubmit=${send} aria-label="Replay with changes">
     <div class="row">
-      <label>Method <input list="methods" value=${draft.method} onInput=${set("method")} size="8" required pattern="[A-Za-z!#$%&'*+.^_\`|~0-9\\-]+" /></label>
+      <label>Method <input list="methods" value=${draft.method} onInput=${set("method")} size="8" required pattern="[A-Za-z!#$%&'*+.^_\`\\|~0-9\\-]+" /></label>
       <datalist id="methods">${METHODS.map((name) => html`<option key=${name} value=${name} />`)}</datalist>
       <label class="grow">Path <input value=${draft.path} onInput=${set("path")} required pattern="[\\/*].*" /></label>
+      ${targets.length > 1 && html`<label>To <select value=${draft.endpoint} onChange=${set("endpoint")}>${targets.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select></label>`}
     </div>
     <label>Headers <textarea rows="6" value=${draft.headers} onInput=${set("headers")} spellcheck="false"></textarea></label>
-    ${readable ? html`<label>Body <textarea rows="6" value=${draft.body} onInput=${set("body")} spellcheck="false"></textarea></label>` : html`<p class="soft">The body, ${size(entry.asked.body.length)} that are no text, goes out as it was.</p>`}
-    <p class="soft">Content-Length is set right. It goes from the agent to the upstream, past the policies of the edge.</p>
+    ${source === null ? html`<p class="soft">The body, ${size(entry.asked.body.length)} that are no plain text, goes out as it was.</p>`
+      : html`<label>Body <textarea rows="6" value=${draft.body} onInput=${(event) => (setTouched(true), set("body")(event))} spellcheck="false"></textarea></label>`}
+    ${cut && html`<p class="fault">Only the beginning of the body was kept, and only that is sent.</p>`}
+    <p class="soft">Content-Length is set right, and ${MASK} stands for what was captured. It goes from the agent to the upstream, past the policies of the edge.</p>
     ${fault && html`<p class="fault" role="alert">${fault}</p>`}
     <p class="row"><button class="main" disabled=${busy}>Send</button></p>
   </form>`;

@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from "./html.js";
 import { api } from "./api.js";
 import { Pairs } from "./body.js";
-import { duration } from "./show.js";
+import { duration, time } from "./show.js";
 
 const EVERY = 1000;
 const KEPT = 300;
@@ -38,61 +38,80 @@ export function Status({ setState, setUp }) {
       ["Version", status.portway_version || status.agent_version],
       ["Region", leg.region || "–"],
       ["Round trip", leg.latency || "–"],
-    ]} />
+    ]} title="Agent" />
     <h2>Endpoints</h2>
     ${status.endpoints.length === 0 && html`<p class="soft">None is running.</p>`}
     ${status.endpoints.map((endpoint) => html`<${Endpoint} key=${endpoint.name} endpoint=${endpoint} history=${history.current} />`)}
     <h2>Configuration</h2>
     <p class="soft">As it was read; tokens, keys and passwords are left out.</p>
-    <pre class="text" tabindex="0">${JSON.stringify(status.config, null, 2)}</pre>
+    <pre class="text" tabindex="0" aria-label="Configuration">${JSON.stringify(status.config, null, 2)}</pre>
   </main>`;
 }
 
 function remember(history, status) {
-  history.at.push(Date.now() / 1000);
+  const now = Date.now() / 1000;
+  const since = history.at.length ? now - history.at[history.at.length - 1] : 0;
+  history.at.push(now);
   if (history.at.length > KEPT) history.at.shift();
-  for (const { name, metrics } of status.endpoints) {
-    const rows = (history.endpoints[name] ||= { counts: [], last: null });
-    const count = metrics.http.count || metrics.conns.count;
-    rows.counts.push(rows.last === null ? 0 : Math.max(0, count - rows.last));
-    rows.last = count;
-    while (rows.counts.length < history.at.length) rows.counts.unshift(0);
-    while (rows.counts.length > history.at.length) rows.counts.shift();
+  for (const { name, url, metrics } of status.endpoints) {
+    const of = isHttp(url) ? metrics.http : metrics.conns;
+    const known = (history.endpoints[name] ||= { last: null, lines: [[], [], []] });
+    const rate = known.last === null || since <= 0 ? 0 : Math.max(0, of.count - known.last) / since;
+    known.last = of.count;
+    for (const [line, value] of [rate, of.p50 / 1e6, of.p99 / 1e6].entries()) {
+      const values = known.lines[line];
+      values.push(value);
+      while (values.length < history.at.length) values.unshift(null);
+      while (values.length > history.at.length) values.shift();
+    }
   }
 }
 
+const isHttp = (url) => /^https?:/.test(url);
+
 function Endpoint({ endpoint, history }) {
   const { conns, http } = endpoint.metrics;
-  const isHttp = /^https?:/.test(endpoint.url);
+  const web = isHttp(endpoint.url);
+  const [rate, middle, slow] = (history.endpoints[endpoint.name] || { lines: [[], [], []] }).lines;
+  const what = web ? "Requests" : "Connections";
   const row = (title, of) => html`<tr><th scope="row">${title}</th><td>${of.count}</td>
     ${["rate1", "rate5", "rate15"].map((name) => html`<td key=${name}>${of[name].toFixed(2)}</td>`)}
     ${["p50", "p90", "p95", "p99"].map((name) => html`<td key=${name}>${of.count ? duration(of[name]) : "–"}</td>`)}</tr>`;
+  const heads = ["all", "/s, 1 min", "5 min", "15 min", "p50", "p90", "p95", "p99"];
   return html`<section class="endpoint">
-    <h3><a href=${isHttp ? endpoint.url : undefined} rel="noopener noreferrer" target="_blank">${endpoint.url}</a> <span class="soft">→ ${endpoint.upstream.url}</span></h3>
-    <p class="soft">${endpoint.name}${conns.gauge ? `, ${conns.gauge} open` : ""}${isHttp && !endpoint.inspect ? ", requests are not kept" : ""}</p>
-    <${Chart} title=${isHttp ? "requests a second" : "connections a second"} at=${history.at} values=${(history.endpoints[endpoint.name] || { counts: [] }).counts} />
-    <div class="wide"><table class="figures"><thead><tr><th></th><th>all</th><th>/s, 1 min</th><th>5 min</th><th>15 min</th><th>p50</th><th>p90</th><th>p95</th><th>p99</th></tr></thead>
-    <tbody>${row("Connections", conns)}${isHttp && row("Requests", http)}</tbody></table></div>
+    <h3>${web ? html`<a href=${endpoint.url} rel="noopener noreferrer" target="_blank">${endpoint.url}</a>` : endpoint.url} <span class="soft">→ ${endpoint.upstream.url}</span></h3>
+    <p class="soft">${[endpoint.name, endpoint.description, conns.gauge ? `${conns.gauge} open` : "", web && !endpoint.inspect ? "requests are not kept (inspect: false)" : ""].filter(Boolean).join(" · ")}</p>
+    <div class="charts">
+      <${Chart} title=${`${what} a second`} at=${history.at} lines=${[rate]} />
+      <${Chart} title=${web ? "Time to answer in ms: middle, and 99 of 100" : "Length in ms: middle, and 99 of 100"} at=${history.at} lines=${[middle, slow]} />
+    </div>
+    <div class="wide" tabindex="0" role="region" aria-label=${`Figures of ${endpoint.name}`}><table class="figures"><thead><tr><td></td>${heads.map((head) => html`<th scope="col" key=${head}>${head}</th>`)}</tr></thead>
+    <tbody>${row("Connections", conns)}${web && row("Requests", http)}</tbody></table></div>
   </section>`;
 }
 
-function Chart({ title, at, values }) {
+const clock = (seconds) => time(seconds * 1000).slice(0, 8);
+
+function Chart({ title, at, lines }) {
   const box = useRef(null);
   const plot = useRef(null);
+  const data = [at.slice(), ...lines.map((line) => line.slice())];
   useEffect(() => {
     const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
     const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
+    const series = ["--main", "--move"].slice(0, lines.length).map((name, index) => ({ stroke: colour(name), width: 2, fill: index ? undefined : `${colour(name)}22`, points: { show: false } }));
     const options = {
       ...{ width: box.current.clientWidth, height: 120, legend: { show: false }, cursor: { drag: { setScale: false } } },
-      axes: [{ ...axis, grid: { show: false }, incrs: [1, 5, 10, 30, 60, 300] }, { ...axis, size: 46 }],
-      scales: { y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
-      series: [{}, { stroke: colour("--main"), width: 2, fill: `${colour("--main")}22`, points: { show: false } }],
+      axes: [{ ...axis, grid: { show: false }, size: 28, space: 80, values: (_, all) => all.map(clock) }, { ...axis, size: 46 }],
+      scales: { y: { range: (_, __, most) => [0, Math.max(1, (most || 0) * 1.1)] } },
+      series: [{}, ...series],
     };
-    plot.current = new window.uPlot(options, [at.slice(), values.slice()], box.current);
+    plot.current = new window.uPlot(options, data, box.current);
     const watch = new ResizeObserver(() => plot.current.setSize({ width: box.current.clientWidth, height: 120 }));
     watch.observe(box.current);
     return () => (watch.disconnect(), plot.current.destroy());
   }, []);
-  useEffect(() => plot.current && plot.current.setData([at.slice(), values.slice()]));
-  return html`<div class="chart" ref=${box} role="img" aria-label=${`${title}: ${values.length ? values[values.length - 1] : 0} now`}></div>`;
+  useEffect(() => plot.current && plot.current.setData(data));
+  const now = lines.map((line) => (line[line.length - 1] || 0).toFixed(1)).join(" and ");
+  return html`<figure><figcaption>${title}</figcaption><div class="chart" ref=${box} role="img" aria-label=${`${title}: ${now} now`}></div></figure>`;
 }

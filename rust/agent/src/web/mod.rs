@@ -4,6 +4,7 @@
 //! - [`reply`], [`names`], [`objects`]: how answers look.
 //! - [`endpoints`], [`definition`]: endpoints that are started while the agent runs.
 //! - [`requests`]: what visitors asked of them.
+//! - [`ui`]: the page for people.
 //!
 //! Requests of any page the user looks at may arrive here, so nothing is done before the guard has
 //! let a request pass.
@@ -17,6 +18,7 @@ mod objects;
 mod reply;
 mod requests;
 mod route;
+mod ui;
 
 use std::convert::Infallible;
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use serde_json::{Map, Value, json};
 
 use super::definition::Family;
 use super::endpoints::object;
-use super::reply::{Problem, Reply, ok, with_type};
-use super::{Web, names, objects, requests};
+use super::reply::{Problem, Reply, ok};
+use super::{Web, names, objects, requests, ui};
 use crate::endpoint::{Bound, Endpoint};
 
-const READ: &str = "GET, HEAD";
+pub(super) const READ: &str = "GET, HEAD";
 /// Bytes of a request's body.
 const LARGEST: usize = 1 << 20;
 
@@ -51,6 +51,9 @@ impl Web {
                 _ => Err(Problem::not_found(path)),
             };
         }
+        if ui::is_of(path) {
+            return self.ui(&parts);
+        }
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
         match path.strip_suffix('/').unwrap_or(path) {
             "/api" if reads => Ok(ok(&json!({
@@ -64,8 +67,6 @@ impl Web {
             "/api" | "/api/status" | "/api/tunnels" | "/api/endpoints" => {
                 Err(Problem::wrong_method(READ))
             }
-            "" | "/inspect/http" | "/status" if reads => Ok(self.page()),
-            "" | "/inspect/http" | "/status" => Err(Problem::wrong_method(READ)),
             _ => Err(Problem::not_found(path)),
         }
     }
@@ -149,27 +150,6 @@ impl Web {
             .map(|(_, bound)| bound.url)
             .collect()
     }
-
-    /// What people see who open the address in a browser.
-    fn page(&self) -> Reply {
-        let mut page = String::from(
-            "<!doctype html><meta charset=\"utf-8\"><title>portway</title><h1>portway</h1><ul>\n",
-        );
-        for (endpoint, bound) in self.running() {
-            let upstream = endpoint.plan.shown_upstream();
-            for part in [
-                "<li>",
-                &escaped(&bound.url),
-                " &rarr; ",
-                &escaped(upstream),
-                "\n",
-            ] {
-                page.push_str(part);
-            }
-        }
-        page.push_str("</ul><p><a href=\"/api\">/api</a>\n");
-        with_type(StatusCode::OK, "text/html; charset=utf-8", page)
-    }
 }
 
 /// The object in a request's body.
@@ -202,10 +182,4 @@ pub(super) async fn json_object(
         Ok(_) => Err(Problem::body("expected a JSON object")),
         Err(error) => Err(Problem::body(format!("this is not JSON: {error}"))),
     }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }

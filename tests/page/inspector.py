@@ -1,0 +1,230 @@
+"""The inspection page in a real browser, as a person finds their way on it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+from harness.browser import browser, complaints
+from harness.local import LocalApi
+from harness.process import until
+
+# Requests are kept track of from before the first script on.
+WATCH = """
+window.failures = [];
+const failed = (what) => window.failures.push(what);
+addEventListener("securitypolicyviolation", (one) => failed(`policy: ${one.violatedDirective} ${one.blockedURI}`));
+addEventListener("error", (event) => failed(`error: ${event.message}`));
+addEventListener("unhandledrejection", (event) => failed(`rejected: ${event.reason}`));
+"""
+# The element of a list's row, the newest first.
+ROWS = """
+const text = (row, name) => row.querySelector(name).innerText.trim();
+const rows = [...document.querySelectorAll(".list .request")].sort((one, other) => one.offsetTop - other.offsetTop);
+"""
+AXE = """
+const done = arguments[0];
+axe.run(document, {resultTypes: ["violations"]}).then((found) => done(JSON.stringify(found.violations)));
+"""
+CLIPBOARD = """
+const done = arguments[0];
+navigator.clipboard.readText().then(done, (error) => done(`no clipboard: ${error}`));
+"""
+
+
+class Inspector:
+    """One browser window on one agent's page."""
+
+    def __init__(self, api: LocalApi, pictures: Path, **how: Any) -> None:
+        self.api = api
+        self.pictures = pictures
+        self._open = ExitStack()
+        self.driver = self._open.enter_context(browser(**how))
+        self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
+        self.driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite"]})
+
+    @property
+    def base(self) -> str:
+        return f"http://{self.api.addr}"
+
+    def go(self, path: str) -> Inspector:
+        self.driver.get(self.base + path)
+        self.wait("main")
+        return self
+
+    def forgive(self) -> None:
+        """What was complained of so far was to be expected."""
+        complaints(self.driver)
+        self.script("window.failures = []")
+
+    def close(self) -> list[str]:
+        """Ends the browser. What went wrong in it, and whatever it asked others for."""
+        try:
+            said = complaints(self.driver) + list(self.script("return window.failures || []"))
+            asked: list[str] = self.script("return performance.getEntriesByType('resource').map(one => one.name)")
+            said += [f"asked elsewhere: {one}" for one in asked if not one.startswith((self.base, f"blob:{self.base}"))]
+            return said
+        finally:
+            self._open.close()
+
+    # === looking
+
+    def script(self, code: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(code, *arguments)
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def wait(self, selector: str, text: str = "") -> WebElement:
+        """The first that is shown and says so."""
+
+        def shown() -> list[WebElement]:
+            one: WebElement | None = self.script(
+                "return [...document.querySelectorAll(arguments[0])].find((one) => one.checkVisibility() &&"
+                " (one.innerText || one.value || '').includes(arguments[1])) || null",
+                selector,
+                text,
+            )
+            return [one] if one else []
+
+        return until(f"{selector} with {text!r}", shown)[0]
+
+    def text(self, selector: str) -> str:
+        """All that is shown of it."""
+        found: list[str] = self.script(
+            "return [...document.querySelectorAll(arguments[0])].map((one) => one.innerText)", selector
+        )
+        return "\n".join(found)
+
+    def wait_text(self, selector: str, *wanted: str) -> str:
+        def shown() -> str | None:
+            text = self.text(selector)
+            return text if all(one in text for one in wanted) else None
+
+        try:
+            return until(f"{selector} says {wanted}", shown)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it says {self.text(selector)!r}") from None
+
+    def rows(self) -> list[str]:
+        """The lines of the list in sight, the first first: `METHOD PATH STATUS`."""
+        found: list[str] = self.script(
+            ROWS + "return rows.map((row) => ['.method', '.path', '.status'].map((name) => text(row, name)).join(' '))"
+        )
+        return found
+
+    def wait_rows(self, *wanted: str) -> None:
+        """Until the list shows exactly these."""
+        try:
+            until(f"rows {wanted}", lambda: self.rows() == list(wanted))
+        except AssertionError as error:
+            raise AssertionError(f"{error}; they are {self.rows()}") from None
+
+    def count(self) -> int:
+        found = re.match(r"\d+", self.text("#count"))
+        return int(found[0]) if found else -1
+
+    def wait_count(self, count: int) -> None:
+        try:
+            until(f"{count} requests", lambda: self.count() == count)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; they are {self.text('#count')!r}") from None
+
+    def complaints(self) -> list[str]:
+        return complaints(self.driver)
+
+    # === doing
+
+    def click(self, text: str, within: str = "body") -> None:
+        """A button, link or tab of that text."""
+        selector = ", ".join(f"{within} {kind}" for kind in ("button", "a", "[role=tab]", "summary", "label.button"))
+        self.wait(selector, text)
+        exact = [one for one in self.all(selector) if one.is_displayed() and one.text.strip() == text]
+        element = exact[0] if exact else self.wait(selector, text)
+        self.script("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
+
+    def open(self, path: str) -> Inspector:
+        """Chooses the newest request of that path."""
+        row = until(f"a row of {path}", lambda: self._row(path))
+        row.click()
+        self.wait_text(".detail .whole", path)
+        return self
+
+    def _row(self, path: str) -> WebElement | None:
+        found: WebElement | None = self.script(
+            ROWS + "return rows.find((row) => text(row, '.path').replace('↻ ', '') === arguments[0]) || null", path
+        )
+        return found
+
+    def tab(self, name: str, within: str = ".detail") -> None:
+        self.click(name, within)
+        self.wait(f"{within} [role=tab][aria-selected=true]", name)
+
+    def type(self, selector: str, text: str) -> None:
+        """In the place of what stands in a field."""
+        element = self.wait(selector)
+        element.send_keys(Keys.CONTROL, "a")
+        element.send_keys(Keys.DELETE)
+        element.send_keys(text)
+
+    def set(self, selector: str, text: str) -> None:
+        """The same at once, for texts of several lines."""
+        self.script(
+            "const field = document.querySelector(arguments[0]); field.value = arguments[1];"
+            " field.dispatchEvent(new Event('input', {bubbles: true}))",
+            selector,
+            text,
+        )
+
+    def press(self, *keys: str) -> None:
+        """On the keyboard, wherever the focus is."""
+        for key in keys:
+            self.driver.switch_to.active_element.send_keys(key)
+
+    def choose(self, selector: str, value: str) -> None:
+        self.script(
+            "const select = document.querySelector(arguments[0]); select.value = arguments[1];"
+            " select.dispatchEvent(new Event('change', {bubbles: true}))",
+            selector,
+            value,
+        )
+
+    def clipboard(self) -> str:
+        found: str = self.driver.execute_async_script(CLIPBOARD)
+        return found
+
+    def download(self, folder: Path) -> None:
+        """Files that are saved go there."""
+        self.driver.execute_cdp_cmd("Page.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+
+    def wait_file(self, path: Path) -> None:
+        """Until a download is whole: its name has an ending more before that."""
+        until(f"{path.name} is saved", path.exists)
+
+    # === judging
+
+    def shot(self, name: str) -> None:
+        self.driver.save_screenshot(str(self.pictures / f"{name}.png"))
+
+    def judged(self, axe: str) -> list[str]:
+        """What axe finds wrong."""
+        # Its way in is past the page's own policy, as an extension's is.
+        self.driver.execute_cdp_cmd("Runtime.evaluate", {"expression": axe})
+        found = json.loads(self.driver.execute_async_script(AXE))
+        return [
+            f"{one['id']}: {one['help']}: {[node['html'][:200] for node in one['nodes'][:3]]}"
+            f" {one['nodes'][0]['failureSummary']}"
+            for one in found
+        ]
+
+
+OpenPage = Callable[..., Inspector]
