@@ -13,9 +13,9 @@ import threading
 from typing import Any
 from urllib.request import urlopen
 
-from pyngrok import agent, ngrok
-from pyngrok.conf import PyngrokConfig
-from pyngrok.exception import PyngrokNgrokHTTPError
+from pyngrok import agent, ngrok  # type: ignore[import-not-found]
+from pyngrok.conf import PyngrokConfig  # type: ignore[import-not-found]
+from pyngrok.exception import PyngrokNgrokHTTPError  # type: ignore[import-not-found]
 
 path, version, config, upstream = sys.argv[1:]
 known = socket.getaddrinfo

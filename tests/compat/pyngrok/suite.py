@@ -14,7 +14,7 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-from pyngrok import installer
+from pyngrok import installer  # type: ignore[import-not-found]
 
 NGROK = Path(sys.argv[1]).resolve()
 known = socket.getaddrinfo

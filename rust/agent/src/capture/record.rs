@@ -186,7 +186,7 @@ impl Exchange {
     }
 
     pub(super) fn broke(&mut self, note: &'static str, took: Duration) {
-        if self.state != State::Ended {
+        if !matches!(self.state, State::Ended | State::Broken) {
             self.state = State::Broken;
             self.took = Some(took);
             self.note = Some(note);

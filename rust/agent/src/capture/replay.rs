@@ -108,16 +108,14 @@ pub(crate) async fn replay(agent: &Arc<Agent>, id: &str, edits: Edits) -> Result
     };
     let sending = tokio::spawn(async move {
         let sent = timeout(FOLLOWED, ready.send(&endpoint, interest.clone()));
-        match sent.await {
-            Ok(Err(Down(Some(page)))) => told(&interest, &entry, &page),
-            Ok(Err(Down(None))) => {
-                let took = entry.since.elapsed();
-                interest.change(Some(&entry), |exchange| {
-                    exchange.broke("the connection ended before the answer did", took);
-                });
-            }
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(Down(Some(page)))) = sent.await {
+            told(&interest, &entry, &page);
         }
+        // Whatever became of it, it is over.
+        let took = entry.since.elapsed();
+        interest.change(Some(&entry), |exchange| {
+            exchange.broke("the connection ended before the answer did", took);
+        });
         drop(place);
     });
     let _ = timeout(ANSWER, sending).await;
