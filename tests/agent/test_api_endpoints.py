@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def test_a3_b4_a_tunnel_that_is_asked_for_too_early_is_started_with_the_session(
     assert made[0]["public_url"] == "http://played.test"
 
 
-def test_a3_without_an_edge_it_is_told_in_the_words_that_wrappers_wait_for(
+def test_a3_b4_without_an_edge_it_is_told_in_the_words_that_wrappers_wait_for(
     played: PlayedEdge, connecting: Callable[..., Agent]
 ) -> None:
     api = local(connecting("start", "--none"))
@@ -549,6 +550,49 @@ def test_a10_a_change_that_is_refused_leaves_what_there_was(
         assert answer.status == wanted, answer.text
         assert api.get("/api/endpoints/mine") | {"metrics": 0} == before | {"metrics": 0}
         assert status(agent, "http://mine.localhost") == 200
+
+
+def test_a10_changes_at_once_come_one_after_the_other(
+    agent: Agent, api: LocalApi, upstreams: Upstreams, upstream: HttpUpstream
+) -> None:
+    """Each asks the edge again, and none takes away what another has made."""
+    url = "http://busy.localhost"
+    api.post("/api/endpoints", {"name": "busy", "url": url, "upstream": {"url": upstream.url}})
+    wanted: list[Any] = [{"pooling_enabled": n % 2 == 0, "upstream": {"url": upstream.url}} for n in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        changed = list(pool.map(lambda body: api.ask("PUT", "/api/endpoints/busy", body), wanted))
+    assert {answer.status for answer in changed} == {200}, [answer.text for answer in changed]
+    assert status(agent, url) == 200
+    assert api.get("/api/endpoints/busy")["url"].startswith(url)
+
+
+def test_an_endpoint_by_labels_has_no_url(agent: Agent, api: LocalApi, upstream: HttpUpstream) -> None:
+    made = api.post("/api/tunnels", {"name": "labelled", "addr": upstream.port, "labels": ["app=shop", "env=test"]})
+    assert (made["public_url"], made["proto"], made["labels"]) == ("", "", ["app=shop", "env=test"])
+    assert api.get(made["uri"]) | {"metrics": 0} == made | {"metrics": 0}
+    assert api.get("/api/endpoints/labelled")["labels"] == made["labels"]
+    assert agent.process.wait_for("started tunnel", name="labelled")["url"] == "app=shop,env=test"
+    api.delete(made["uri"])
+    assert api.names() == []
+
+
+def test_both_schemes_keep_one_host_when_the_edge_has_forgotten_it(
+    played: PlayedEdge, connecting: Callable[..., Agent]
+) -> None:
+    api = local(connecting("start", "--none"))
+    session = played.next()
+    session.login()
+    made: list[Any] = []
+    body = {"name": "pair", "proto": "http", "addr": 80, "schemes": ["http", "https"]}
+    asking = threading.Thread(target=lambda: made.append(api.post("/api/tunnels", body)))
+    asking.start()
+    session.bind(url="https://one.played.test")
+    assert session.bind(url="http://one.played.test")["Opts"]["URL"] == "http://one.played.test"
+    asking.join()
+    assert [one["public_url"] for one in api.get("/api/tunnels")["tunnels"]] == [
+        "https://one.played.test",
+        "http://one.played.test",
+    ]
 
 
 def test_put_makes_what_is_not_there(agent: Agent, api: LocalApi, upstream: HttpUpstream) -> None:

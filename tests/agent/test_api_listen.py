@@ -46,7 +46,7 @@ def taken() -> Iterator[int]:
 # === where it is
 
 
-def test_a1_where_the_usual_port_is_taken_it_is_the_next_free_one(start: Start) -> None:
+def test_a1_b3_where_the_usual_port_is_taken_it_is_the_next_free_one(start: Start) -> None:
     with ExitStack() as stack:
         with suppress(OSError):  # somebody else has it, and that is as good
             stack.enter_context(socket.create_server(("127.0.0.1", 4040)))

@@ -38,7 +38,7 @@ def ended_with(process: Process, code: str = "") -> str:
 
 
 @pytest.mark.parametrize("command", ["http", "tcp", "tls", "start"])
-def test_a_wrong_token_is_fatal_for_every_command(command: str, agents: Agents, upstream: HttpUpstream) -> None:
+def test_b5_a_wrong_token_is_fatal_for_every_command(command: str, agents: Agents, upstream: HttpUpstream) -> None:
     wrong = {"PORTWAY_AUTHTOKEN": "nobody-has-this-one"}
     if command == "start":
         process = agents.run("start", "--none", env=wrong)
@@ -47,13 +47,13 @@ def test_a_wrong_token_is_fatal_for_every_command(command: str, agents: Agents, 
     assert "authentication failed" in ended_with(process, "ERR_NGROK_107")
 
 
-def test_a_token_that_is_none_is_fatal(agents: Agents, upstream: HttpUpstream) -> None:
+def test_b5_a_token_that_is_none_is_fatal(agents: Agents, upstream: HttpUpstream) -> None:
     process = agents.run("http", upstream.url, env={"PORTWAY_AUTHTOKEN": "two words"})
     ended_with(process, "ERR_NGROK_105")
 
 
 @pytest.mark.parametrize("url", ["http://shop.localhost", "https://shop.localhost", "tls://shop.localhost", "tcp"])
-def test_a_name_that_somebody_else_serves_is_fatal(
+def test_b5_a_name_that_somebody_else_serves_is_fatal(
     url: str, edge: Edge, agents: Agents, upstream: HttpUpstream
 ) -> None:
     url = f"tcp://localhost:{edge.tcp_ports[0]}" if url == "tcp" else url
@@ -65,7 +65,7 @@ def test_a_name_that_somebody_else_serves_is_fatal(
     assert first.process.running()
 
 
-def test_one_endpoint_of_several_that_is_refused_ends_them_all(
+def test_b5_one_endpoint_of_several_that_is_refused_ends_them_all(
     edge: Edge, agents: Agents, upstream: HttpUpstream
 ) -> None:
     first = agents.http(upstream.url, url="http://shop.localhost")

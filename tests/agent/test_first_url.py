@@ -274,7 +274,7 @@ def test_an_edge_that_is_not_to_be_trusted_gets_no_token(
 # === the upstream is down
 
 
-def test_a_visitor_learns_which_upstream_is_down_and_why(alone: Agents, upstreams: Upstreams) -> None:
+def test_b14_b15_a_visitor_learns_which_upstream_is_down_and_why(alone: Agents, upstreams: Upstreams) -> None:
     down = upstreams.refusing()
     agent = alone.http(down)
     answer = agent.get("/")
@@ -287,7 +287,7 @@ def test_a_visitor_learns_which_upstream_is_down_and_why(alone: Agents, upstream
     assert agent.process.wait_for("failed to open private leg")["lvl"] == "warn"
 
 
-def test_a_browser_gets_a_page_of_its_own(alone: Agents, upstreams: Upstreams) -> None:
+def test_b15_a_browser_gets_a_page_of_its_own(alone: Agents, upstreams: Upstreams) -> None:
     down = upstreams.refusing()
     with alone.http(down).visitor() as visitor:
         answer = visitor.get("/", headers=BROWSER)
@@ -301,7 +301,7 @@ def test_a_browser_gets_a_page_of_its_own(alone: Agents, upstreams: Upstreams) -
     assert "<link" not in answer.text
 
 
-def test_with_the_upstream_back_the_same_connection_serves(alone: Agents, upstream: HttpUpstream) -> None:
+def test_b15_with_the_upstream_back_the_same_connection_serves(alone: Agents, upstream: HttpUpstream) -> None:
     agent = alone.http(str(upstream.port))
     with agent.visitor() as visitor:
         assert visitor.get("/").status == 200
@@ -329,7 +329,7 @@ def test_an_ipv6_address_is_an_upstream(alone: Agents) -> None:
                 assert visitor.connection.getresponse().read() == b"v6"
 
 
-def test_a_unix_socket_is_an_upstream(alone: Agents, upstreams: Upstreams, tmp_path: Path) -> None:
+def test_b14_a_unix_socket_is_an_upstream(alone: Agents, upstreams: Upstreams, tmp_path: Path) -> None:
     socket_path = tmp_path / "app.sock"
     upstream = upstreams.http(unix=socket_path)
     assert alone.http(f"unix://{socket_path}").get("/bytes/3").body == BLOCK[:3]

@@ -169,9 +169,11 @@ def test_f5_tls_ends_in_the_agent(home: Path, monkeypatch: pytest.MonkeyPatch) -
     file = write(home / "conf" / "f5.yml", F5.format(scheme="tls"))
     (made,) = plans.endpoints(load([file]).entries)
     assert made["agent_tls"] == {
-        "cert": "pem of vault.crt",
-        "key": "pem of vault.key",
-        "client_cas": "pem of ca.pem",
+        "cert": {"text": "pem of vault.crt", "file": str(home / "conf" / "vault.crt")},
+        "key": {"text": "pem of vault.key", "file": str(home / "conf" / "vault.key")},
+        "client_cas": [{"text": "pem of ca.pem", "file": str(home / "conf" / "ca.pem")}],
+        "min_version": "",
+        "max_version": "",
     }
     assert (made["proto"], made["url"], made["upstream"]) == ("tls", "tls://vault.edge.test", "localhost:9000")
     assert "TLSTermination" not in made["opts"], "the key stays here"
@@ -180,7 +182,7 @@ def test_f5_tls_ends_in_the_agent(home: Path, monkeypatch: pytest.MonkeyPatch) -
     write(home / "work" / "vault.crt", "pem of the working directory")
     monkeypatch.chdir(home / "work")
     (made,) = plans.endpoints(load([file]).entries)
-    assert made["agent_tls"]["cert"] == "pem of the working directory"
+    assert made["agent_tls"]["cert"]["text"] == "pem of the working directory"
 
 
 def test_f5_tls_does_not_end_in_the_agent_for_https(home: Path) -> None:

@@ -199,7 +199,10 @@ def test_tls_ends_in_the_agent_where_it_has_the_key_and_at_the_edge_when_asked()
         """,
     )
     own, edge, through, named = plans.endpoints(config.entries)
-    assert own["agent_tls"] == {"cert": "c.pem", "key": "k.pem", "client_cas": None}
+    tls = own["agent_tls"]
+    assert [tls[part]["text"] for part in ("cert", "key")] == ["c.pem", "k.pem"]
+    assert [tls[part]["file"] for part in ("cert", "key")] == [str(Path.cwd() / name) for name in ("c.pem", "k.pem")]
+    assert tls["client_cas"] == []
     assert set(edge["opts"]["TLSTermination"]) == {"cert", "key"}
     assert [one["agent_tls"] for one in (edge, through, named)] == [None, None, None]
     assert "TLSTermination" not in through["opts"] | named["opts"] | own["opts"]
@@ -236,6 +239,15 @@ def test_a_tunnel_on_the_command_line_has_labels(capsys: pytest.CaptureFixture[s
     made = endpoint("tunnel", "8080", "--label", "a=b", "--label=c=d", "--name", "n")
     assert (made["name"], made["labels"], made["upstream"]) == ("n", {"a": "b", "c": "d"}, "http://localhost:8080")
     assert "A tunnel needs labels" in run(capsys, "tunnel", "80")[2]
+
+
+def test_tls_of_a_tunnel_by_labels_ends_in_the_agent() -> None:
+    for name in ("c.pem", "k.pem", "ca.pem"):
+        write(Path.cwd() / name, name)
+    flags = ("--crt", "c.pem", "--key", "k.pem", "--mutual-tls-cas", "ca.pem", "--pooling-enabled")
+    made = endpoint("tunnel", "8080", "--label", "a=b", *flags)
+    assert (made["proto"], made["labels"], made["pooling_enabled"]) == ("tls", {"a": "b"}, True)
+    assert [pem["text"] for pem in made["agent_tls"]["client_cas"]] == ["ca.pem"]
 
 
 def test_labels_in_version_2_are_those_of_the_plan(capsys: pytest.CaptureFixture[str]) -> None:

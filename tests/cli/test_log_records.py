@@ -60,7 +60,7 @@ def served(agents: Agents, upstream: HttpUpstream, *flags: str) -> list[str]:
 # === sequences
 
 
-def test_records_of_a_good_run_have_their_keys_in_their_order(agents: Agents, upstream: HttpUpstream) -> None:
+def test_b1_records_of_a_good_run_have_their_keys_in_their_order(agents: Agents, upstream: HttpUpstream) -> None:
     lines = served(agents, upstream, "--log", "stdout", "--log-format", "logfmt")
     shown = [(record["lvl"], record["msg"], *list(record)[3:]) for line in lines if (record := logs.parse(line))]
     assert shown == [
@@ -97,7 +97,7 @@ def test_each_file_that_is_read_has_its_record(agents: Agents, tmp_path: Path) -
     assert rest[1].endswith('msg="client session established" obj=tunnels.session')
 
 
-def test_a_refused_token_is_told_in_the_order_others_wait_for(edge: Edge, alone: Agents) -> None:
+def test_b1_b5_a_refused_token_is_told_in_the_order_others_wait_for(edge: Edge, alone: Agents) -> None:
     env = {**edge.agent_env(), "PORTWAY_AUTHTOKEN": "unknown-token-of-somebody"}
     process = alone.run("start", "--none", "--log", "stdout", env=env, log=False)
     assert process.wait() == 1
@@ -122,7 +122,7 @@ def test_a_refused_token_is_told_in_the_order_others_wait_for(edge: Edge, alone:
     assert "unknown-token-of-somebody" not in process.text()
 
 
-def test_a_refused_endpoint_ends_the_agent_with_these_records(agents: Agents, upstream: HttpUpstream) -> None:
+def test_b1_a_refused_endpoint_ends_the_agent_with_these_records(agents: Agents, upstream: HttpUpstream) -> None:
     agents.http(upstream.url, url="http://taken.localhost").up()
     second = agents.http(upstream.url, url="http://taken.localhost").process
     assert second.wait() == 1
@@ -141,7 +141,7 @@ def test_a_refused_endpoint_ends_the_agent_with_these_records(agents: Agents, up
     assert CODE.findall(closing["err"]) == ["ERR_NGROK_334"]
 
 
-def test_a_lost_edge_and_its_return_are_told(edge: Edge, agents: Agents, upstream: HttpUpstream) -> None:
+def test_b1_a_lost_edge_and_its_return_are_told(edge: Edge, agents: Agents, upstream: HttpUpstream) -> None:
     agent = agents.http(upstream.url, url="http://back.localhost")
     agent.up()
     since = agent.process.position
@@ -160,7 +160,7 @@ def test_a_lost_edge_and_its_return_are_told(edge: Edge, agents: Agents, upstrea
 # === formats
 
 
-def test_libraries_scripts_and_extensions_find_what_they_look_for(agents: Agents, upstream: HttpUpstream) -> None:
+def test_b1_libraries_scripts_and_extensions_find_what_they_look_for(agents: Agents, upstream: HttpUpstream) -> None:
     lines = served(agents, upstream, "--log=stdout")
     library = Library().feed_all(lines)
     assert library.has_client
@@ -174,7 +174,7 @@ def test_libraries_scripts_and_extensions_find_what_they_look_for(agents: Agents
     assert len(started) < 256, "some read no more at once"
 
 
-def test_json_records_are_objects_with_sorted_keys(agents: Agents, upstream: HttpUpstream) -> None:
+def test_b1_json_records_are_objects_with_sorted_keys(agents: Agents, upstream: HttpUpstream) -> None:
     lines = served(agents, upstream, "--log", "stdout", "--log-format", "json", "--log-level", "debug")
     records = [json.loads(line) for line in lines]
     for line, record in zip(lines, records, strict=True):
@@ -291,7 +291,7 @@ def test_console_ui_false_means_a_log_on_stdout(agents: Agents, upstream: HttpUp
 
 
 @pytest.mark.parametrize("form", ["logfmt", "json"])
-def test_a_record_is_one_write(form: str, edge: Edge, upstream: HttpUpstream, tmp_path: Path) -> None:
+def test_b1_a_record_is_one_write(form: str, edge: Edge, upstream: HttpUpstream, tmp_path: Path) -> None:
     """A socket that keeps writes apart stands in for a reader with a small buffer."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     agent = subprocess.Popen(

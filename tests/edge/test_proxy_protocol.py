@@ -203,7 +203,7 @@ both = pytest.mark.parametrize("version", ["1", "2"])
 
 
 @both
-def test_an_http_upstream_is_told_of_each_visitor(site: Site, version: str) -> None:
+def test_b16_an_http_upstream_is_told_of_each_visitor(site: Site, version: str) -> None:
     upstream = site.upstreams.recording()
     agent = site.agents.http(upstream.address, "--upstream-proxy-protocol", version, url="http://")
     host = agent.url.removeprefix("http://")
@@ -217,7 +217,7 @@ def test_an_http_upstream_is_told_of_each_visitor(site: Site, version: str) -> N
 
 
 @both
-def test_a_tcp_upstream_is_told_of_each_visitor(site: Site, version: str) -> None:
+def test_b16_a_tcp_upstream_is_told_of_each_visitor(site: Site, version: str) -> None:
     upstream = site.upstreams.recording()
     agent = site.agents.tcp(upstream.address, "--upstream-proxy-protocol", version)
     port = address(agent.url.removeprefix("tcp://"))[1]
@@ -227,7 +227,7 @@ def test_a_tcp_upstream_is_told_of_each_visitor(site: Site, version: str) -> Non
 
 
 @both
-def test_a_tls_upstream_is_told_in_front_of_the_handshake(site: Site, version: str) -> None:
+def test_b16_a_tls_upstream_is_told_in_front_of_the_handshake(site: Site, version: str) -> None:
     upstream = site.upstreams.recording()
     name = f"told-{version}.localhost"
     site.agents.tls(upstream.address, "--upstream-proxy-protocol", version, url=f"tls://{name}").up()
@@ -242,7 +242,7 @@ def test_a_tls_upstream_is_told_in_front_of_the_handshake(site: Site, version: s
 
 
 @both
-def test_tls_that_ends_before_the_upstream_leaves_the_header_in_front(
+def test_b16_tls_that_ends_before_the_upstream_leaves_the_header_in_front(
     site: Site, authority: Authority, version: str
 ) -> None:
     upstream = site.upstreams.recording()

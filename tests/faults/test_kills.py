@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import http.client
 import random
 import socket
 import struct
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from harness import ports
 from harness.agents import Agent, Agents
 from harness.edge import Edge
-from harness.process import until
+from harness.process import Process, until
 from harness.raw import RawVisitor
 from harness.relay import NO_LINGER
 from harness.town import SCHEMES, Town
+from harness.upstreams import BLOCK
 from harness.visitor import Visitor, credulous, dial
 
 HUGE = 1 << 30
@@ -145,6 +150,51 @@ def test_a_killed_upstream_is_a_502_until_it_is_back_and_leaves_nothing(edge: Ed
     for url in urls:
         town.visit(edge, url)
     until("nothing stays open", lambda: (now := settled(edge, agent)) and now <= base)
+
+
+def test_an_upstream_that_is_killed_under_load_is_told_honestly_and_served_again(
+    edge: Edge, agents: Agents, tmp_path: Path
+) -> None:
+    """A process of its own, with `kill -9`, and visitors who never stop."""
+    (tmp_path / "block").write_bytes(BLOCK * 16)
+    port = ports.block()[0]
+    url = agents.http(str(port), url="http://killed.localhost").url
+    over = threading.Event()
+    seen: list[str] = []
+
+    def told() -> str:
+        try:
+            with Visitor(edge, url) as visitor:
+                answer = visitor.get("/block")
+        except http.client.IncompleteRead:
+            return "cut off"  # by its missing end, not by a shorter body
+        whole = answer.status == 200 and answer.body == BLOCK * 16
+        return "whole" if whole else f"{answer.status} {answer.code}"
+
+    def visit() -> None:
+        while not over.is_set():
+            seen.append(told())
+
+    def serve() -> Process:
+        where = [str(port), "--bind", "127.0.0.1", "--directory", str(tmp_path)]
+        return Process("upstream", [sys.executable, "-m", "http.server", *where])
+
+    visitors = [threading.Thread(target=visit) for _ in range(4)]
+    for thread in visitors:
+        thread.start()
+    try:
+        for _ in range(3):
+            upstream = serve()
+            before = len(seen)
+            until("it serves", lambda before=before: "whole" in seen[before:])  # type: ignore[misc]
+            upstream.kill()
+            before = len(seen)
+            until("it is missed", lambda before=before: "502 ERR_NGROK_8012" in seen[before:])  # type: ignore[misc]
+    finally:
+        over.set()
+        for thread in visitors:
+            thread.join()
+    assert set(seen) <= {"whole", "cut off", "502 ERR_NGROK_8012", "502 ERR_NGROK_3004"}, set(seen)
 
 
 def settled(edge: Edge, agent: Agent) -> int | None:

@@ -15,10 +15,12 @@ from harness import need
 
 
 @contextmanager
-def browser(*, width: int = 1200, height: int = 900, dark: bool = False) -> Iterator[webdriver.Chrome]:
-    """One with a fresh profile, that keeps what pages complain about (`complaints`)."""
+def browser(
+    *, width: int = 1200, height: int = 900, dark: bool = False, program: Path | None = None
+) -> Iterator[webdriver.Chrome]:
+    """One with a fresh profile, that keeps what pages complain about (`complaints`). `program`: what starts it."""
     options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or need.lacking("chromium")
+    options.binary_location = str(program or "") or shutil.which("chromium") or need.lacking("chromium")
     for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"):
         options.add_argument(word)
     options.add_argument(f"--window-size={width},{height}")

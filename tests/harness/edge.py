@@ -41,6 +41,8 @@ class Edge:
     token: str
     flags: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    within: Sequence[str] = ()
+    """The words of a program that runs it."""
     processes: list[Process] = field(default_factory=list)
     fixed: dict[str, str] = field(default_factory=dict)
     agent: Address = ("", 0)
@@ -69,6 +71,7 @@ class Edge:
 
     def argv(self) -> list[str]:
         return [
+            *self.within,
             *portway(),
             "edge",
             *("--domain", "localhost"),

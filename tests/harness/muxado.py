@@ -232,6 +232,15 @@ class Stream:
             del self.received[: at + len(end)]
         return taken
 
+    def more(self) -> bytes:
+        """What has come, at least a byte."""
+        self.peer.wait(f"more on stream {self.id}", lambda: bool(self.received) or self.over)
+        with self.peer.came:
+            assert self.received, f"stream {self.id} ended"
+            taken = bytes(self.received)
+            self.received.clear()
+        return taken
+
     def everything(self) -> bytes:
         """All bytes to the end, which must be a FIN."""
         self.peer.wait(f"the end of stream {self.id}", lambda: self.over)

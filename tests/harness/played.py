@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.muxado import AUTH, BIND, PROXY, Json, Peer, Stream
+from harness.muxado import AUTH, BIND, BIND_LABELED, PROXY, Json, Peer, Stream
 from harness.process import PATIENCE
 from harness.tls import Authority
 
@@ -56,6 +56,16 @@ class Played:
             },
             fin=fin,
         )
+        self.peer.wait("the end of the bind's stream", lambda: stream.fin)
+        self.binds.append(request)
+        self.ids.append(told)
+        return request
+
+    def bind_labeled(self, told: str) -> Json:
+        """The same for a bind by labels, which gets this id."""
+        stream = self.peer.accept(BIND_LABELED)
+        request = stream.json()
+        stream.answer({"Id": told, "Error": ""})
         self.peer.wait("the end of the bind's stream", lambda: stream.fin)
         self.binds.append(request)
         self.ids.append(told)

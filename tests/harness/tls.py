@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import trustme
@@ -34,8 +35,16 @@ class Authority:
         self._ca.cert_pem.write_to_path(str(self.pem))
 
     def pair(self, *names: str) -> Pair:
-        leaf = self._ca.issue_cert(*names)
-        stem = names[0].replace("*", "any").replace(":", "_")
+        return self._written(self._ca.issue_cert(*names), *names)
+
+    def expired(self, *names: str) -> Pair:
+        """One that was good until yesterday."""
+        now = datetime.now(timezone.utc)
+        leaf = self._ca.issue_cert(*names, not_before=now - timedelta(days=9), not_after=now - timedelta(days=1))
+        return self._written(leaf, "expired", *names)
+
+    def _written(self, leaf: trustme.LeafCert, *names: str) -> Pair:
+        stem = "-".join(names).replace("*", "any").replace(":", "_")
         pair = Pair(self.home / f"{stem}.pem", self.home / f"{stem}.key")
         pair.cert.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
         leaf.private_key_pem.write_to_path(str(pair.key))

@@ -35,9 +35,9 @@ CURRENT = {
     Flag("upstream-protocol", "text", "http1 (default) or http2", "PROTOCOL"): "HL",
     Flag("file-listing", "flag", "Show what is in a folder that has no index page"): "H",
     Flag("label", "list", "A label the edge knows the endpoint by, key=value; repeatable", "LABEL"): "L",
-    Flag("crt", "text", "PEM certificate: TLS ends in this agent", "FILE"): "S",
-    Flag("key", "text", "Its private key", "FILE"): "S",
-    Flag("mutual-tls-cas", "text", "PEM file with CAs: visitors must show a certificate of these", "FILE"): "S",
+    Flag("crt", "text", "PEM certificate: TLS ends in this agent", "FILE"): "SL",
+    Flag("key", "text", "Its private key", "FILE"): "SL",
+    Flag("mutual-tls-cas", "text", "PEM file with CAs: visitors must show a certificate of these", "FILE"): "SL",
     Flag("cidr-allow", "list", "Let in visitors from these networks only", "CIDR"): "TS",
     Flag("cidr-deny", "list", "Turn away visitors from these networks", "CIDR"): "TS",
 }

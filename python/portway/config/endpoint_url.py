@@ -31,7 +31,7 @@ def parse(text: str, proto: str = "https") -> EndpointUrl:
         raise ValueError(f"{text!r}: only scheme, host and port may be given")
     host, colon, port = rest.rpartition(":")
     if colon:
-        if not port.isdecimal():
+        if not (port.isascii() and port.isdecimal()):
             raise ValueError(f"{text!r}: the port is not a number")
         if not 1 <= int(port) <= 65535:
             raise ValueError(f"{text!r}: port {port} is not in 1-65535")

@@ -31,6 +31,7 @@ HTTP_ONLY = (
     *("response_header", "user_agent_filter", "verify_webhook", "websocket_tcp_converter"),
     *("app_protocol", "upstream_protocol", "file_listing"),
 )
+POLICIES = ("traffic_policy", "traffic_policy_file", "traffic_policy_url", "policy", "policy_file")
 ON_PROTOCOLS = {
     **dict.fromkeys(HTTP_ONLY, ("http",)),
     **dict.fromkeys(("domain", "hostname", "subdomain"), ("http", "tls")),
@@ -262,14 +263,14 @@ class _File:
         reader, name = self.reader, key.value
         if "addr" not in options:
             reader.problem(key, f"missing {path}.addr")
-        if "labels" not in options:
-            if "proto" not in options:
+        if "proto" not in options:
+            if "labels" not in options:
                 reader.problem(key, f"missing {path}.proto: the protocol name, http, tcp or tls")
-            elif options["proto"] not in ("http", "tcp", "tls"):
-                unknown = f"unknown protocol name {options['proto']!r}, use http, tcp or tls"
-                reader.problem(at(value, "proto"), f"{path}.proto: {unknown}")
-            else:
-                self.check(value, options, path, {})
+        elif options["proto"] not in ("http", "tcp", "tls"):
+            unknown = f"unknown protocol name {options['proto']!r}, use http, tcp or tls"
+            reader.problem(at(value, "proto"), f"{path}.proto: {unknown}")
+        else:
+            self.check(value, options, path, {})
         for first, second in (("crt", "key"), ("key", "crt")):
             if first in options and second not in options:
                 reader.problem(at(value, first), f"{path}: {first} needs {second}")
@@ -293,7 +294,7 @@ class _File:
         for option, protocols in ON_PROTOCOLS.items():
             if option in options and (("http" if proto == "https" else proto) not in protocols):
                 problem(option, f" makes no sense on an endpoint of protocol {proto}")
-        policies = [name for name in ("traffic_policy", "traffic_policy_file", "traffic_policy_url") if name in options]
+        policies = [name for name in POLICIES if name in options]
         if len(policies) > 1:
             problem(policies[1], f": {' and '.join(policies)} exclude each other")
         if len(options.get("bindings", [])) > 1:

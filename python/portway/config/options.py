@@ -49,6 +49,9 @@ def _addresses(options: dict[str, Any]) -> dict[str, Any]:
 
 def _network(cidr: str) -> None:
     try:
+        ip, slash, length = cidr.partition("/")
+        if "%" in ip or (slash and not (length.isascii() and length.isdecimal())):
+            raise ValueError(cidr)
         ipaddress.ip_network(cidr, strict=False)
     except ValueError:
         raise ValueError(f"{cidr!r} is neither an address nor a range such as 192.0.2.0/24") from None
@@ -105,7 +108,7 @@ def _headers(options: dict[str, Any], upstream_url: str) -> dict[str, Any]:
     host = options.get("host_header", "preserve")
     if host != "preserve":
         if host == "rewrite":
-            host = urlsplit(upstream_url).netloc
+            host = urlsplit(upstream_url).netloc or "localhost"  # a socket and a folder have no name of their own
         headers = opts.setdefault("RequestHeaders", {"add": [], "remove": []})
         headers["add"].append(f"host:{host}")
         opts["HostHeaderRewrite"] = True
@@ -122,7 +125,7 @@ def _tls(options: dict[str, Any], read: Read) -> dict[str, Any]:
     if options.get("terminate_at") != "edge":
         return {}
     opts: dict[str, Any] = {"TLSTermination": {}}
-    if "crt" in options:
+    if options.get("crt"):
         opts["TLSTermination"] = {"cert": encoded(options["crt"]), "key": encoded(options["key"])}
     if cas:
         opts["MutualTLSAtEdge"] = {"mutual_tls_ca": encoded(cas)}

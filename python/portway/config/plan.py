@@ -97,11 +97,16 @@ def _plans(entry: Entry, sources: Sources) -> list[dict[str, Any]]:
 def _labelled(entry: Entry, sources: Sources) -> dict[str, Any]:
     """An endpoint by labels: the edge knows which visitors are meant."""
     pairs = [label.partition("=") for label in entry.options["labels"]]
+    if not pairs:
+        raise ValueError("labels: there is none: write them as key=value")
     for key, equals, _ in pairs:
         if not key or not equals:
             raise ValueError(f"labels: {key!r} is no label: write it as key=value")
     scheme = str(entry.options.get("addr", "")).partition("://")[0]
-    plan = _plan(entry, sources, scheme if scheme in ("tcp", "tls") else "https", entry.name)
+    proto = scheme if scheme in ("tcp", "tls") else "https"
+    if any(option in entry.options for option in ("crt", "key", "mutual_tls_cas")):
+        proto = "tls"  # it ends here
+    plan = _plan(entry, sources, proto, entry.name)
     return {**plan, "url": "", "labels": {key: value for key, _, value in pairs}}
 
 
@@ -127,7 +132,7 @@ def _plan(entry: Entry, sources: Sources, proto: str, name: str) -> dict[str, An
         "tls_verify": bool(given.get("upstream_tls_verify", False)),
         "tls_verify_cas": sources.file(verify_cas) if verify_cas else None,
         "listing": bool(given.get("file_listing", False)),
-        "agent_tls": _agent_tls(given, sources.file) if proto == "tls" else None,
+        "agent_tls": _agent_tls(given, sources) if proto == "tls" else None,
         "opts": {**opts, **options.wire({**given, "proto": proto}, target.url, sources.file)},
     }
     if plan["upstream_protocol"] not in ("", "http1", "http2"):
@@ -165,14 +170,13 @@ def _proxy_protocol(given: Mapping[str, Any]) -> int:
     return int(version)
 
 
-def _agent_tls(given: Mapping[str, Any], read: options.Read) -> dict[str, Any] | None:
+def _agent_tls(given: Mapping[str, Any], sources: Sources) -> dict[str, Any] | None:
     """TLS ends in the agent: asked for by name, or by giving the key, which is to stay here then."""
-    own = given.get("agent_tls")
+    own = given.get("agent_tls", {})
+    least, most = own.get("min_version", ""), own.get("max_version", "")
+    if (least or "1.2") > (most or "1.3"):
+        raise ValueError(f"agent_tls_termination: min_version {least} is above max_version {most}")
     if own:
-        if own.get("min_version", "1.2") != "1.2" or own.get("max_version", "1.3") != "1.3":
-            raise ValueError(
-                "agent_tls_termination: TLS 1.2 and 1.3 are both on; choosing between them cannot be done yet"
-            )
         cert, key = own.get("server_certificate"), own.get("server_private_key")
         cas = own.get("mutual_tls_certificate_authorities", [])
     else:
@@ -186,12 +190,13 @@ def _agent_tls(given: Mapping[str, Any], read: options.Read) -> dict[str, Any] |
             return None
     if not cert or not key:
         raise ValueError("TLS can end in the agent with both a certificate and its key only")
-    pem = "\n".join(_pem(ca, read) for ca in cas)
-    return {"cert": _pem(cert, read), "key": _pem(key, read), "client_cas": pem or None}
-
-
-def _pem(text: str, read: options.Read) -> str:
-    return text if "-----BEGIN" in text else read(text)
+    return {
+        "cert": sources.pem(cert),
+        "key": sources.pem(key),
+        "client_cas": [sources.pem(ca) for ca in cas],
+        "min_version": least,
+        "max_version": most,
+    }
 
 
 def _policy(given: Mapping[str, Any], sources: Sources) -> str:

@@ -6,7 +6,7 @@ import urllib.request
 from pathlib import Path
 
 POLICY_TIMEOUT = 10  # seconds
-LARGEST_POLICY = 1 << 20
+LARGEST = 1 << 20
 
 
 class Sources:
@@ -15,15 +15,30 @@ class Sources:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def file(self, path: str) -> str:
-        """Raises `OSError`, or `ValueError` for what is no text."""
+    def place(self, path: str) -> Path:
         wanted = Path(path).expanduser()
         if not wanted.is_absolute() and not wanted.exists() and (self.folder / wanted).exists():
             wanted = self.folder / wanted
+        return wanted
+
+    def file(self, path: str) -> str:
+        """Raises `OSError`, or `ValueError` for what is no text."""
+        wanted = self.place(path)
         try:
-            return wanted.read_text()
+            # It may be a pipe, as shells make them, and it may be something that never ends.
+            with wanted.open(encoding="utf-8") as file:
+                text = file.read(LARGEST + 1)
+            if len(text) > LARGEST:
+                raise ValueError(f"{wanted}: this is too large")
+            return text
         except UnicodeDecodeError:
             raise ValueError(f"{wanted}: this is no text file") from None
+
+    def pem(self, text: str) -> dict[str, str | None]:
+        """PEM as the plan has it: the text, and the file of a text that is only named. Raises as `file` does."""
+        if "-----BEGIN" in text:
+            return {"text": text, "file": None}
+        return {"text": self.file(text), "file": str(self.place(text).absolute())}
 
     def policy(self, url: str) -> str:
         """Raises `ValueError` for what cannot be fetched."""
@@ -31,7 +46,7 @@ class Sources:
             raise ValueError(f"traffic_policy_url: {url!r} is no http or https URL")
         try:
             with urllib.request.urlopen(url, timeout=POLICY_TIMEOUT) as response:  # noqa: S310 - checked above
-                text: bytes = response.read(LARGEST_POLICY)
+                text: bytes = response.read(LARGEST)
         except OSError as error:
             raise ValueError(f"traffic_policy_url: cannot fetch {url}: {getattr(error, 'reason', error)}") from None
         return text.decode(errors="replace")
@@ -42,6 +57,9 @@ class Names(Sources):
 
     def file(self, path: str) -> str:
         return f"the file {path}"
+
+    def place(self, path: str) -> Path:
+        return Path(path)
 
     def policy(self, url: str) -> str:
         return f"the policy of {url}"

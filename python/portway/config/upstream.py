@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import NamedTuple
 
@@ -49,20 +50,28 @@ def normalise(text: str, proto: str) -> Upstream:
 
 
 def _split(text: str, rest: str) -> tuple[str, int | None]:
-    if rest.isdecimal():
+    if rest.isascii() and rest.isdecimal():
         return "localhost", _port(text, rest)
     host, colon, port = rest.rpartition(":")
     if not colon or (rest.endswith("]") and rest.startswith("[")):
         host, port = rest, ""
     host = host or "localhost"
-    if not NAME.fullmatch(host):
+    if not NAME.fullmatch(host) or (host.startswith("[") and not _is_address(host)):
         hint = ": write an IPv6 address in brackets, [::1]:80" if ":" in host else ""
         raise ValueError(f"{text!r} is no address such as 8080 or host:8080{hint}")
     return host, _port(text, port) if port else None
 
 
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
 def _port(text: str, port: str) -> int:
-    if not port.isdecimal():
+    if not (port.isascii() and port.isdecimal()):
         raise ValueError(f"{text!r}: the port {port!r} is not a number")
     if not 1 <= int(port) <= 65535:
         raise ValueError(f"{text!r}: port {port} is not in 1-65535")

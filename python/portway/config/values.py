@@ -80,6 +80,8 @@ def rule(value: str) -> str:
 
 def ratio(value: str) -> float:
     try:
+        if "_" in value or value != value.strip():  # which Python would let pass
+            raise ValueError(value)
         return float(value)
     except ValueError:
         raise ValueError(f"expected a number, found {value!r}") from None

@@ -2,27 +2,25 @@
 //! those who do the work, read by the screen.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::console::{Counts, RequestLine, Status, View};
+use crate::metrics::{Figures, Metrics, Open};
 
 /// Requests that are remembered for the screen.
 const REQUESTS: usize = 50;
-/// Connections whose length is remembered.
-const LENGTHS: usize = 1000;
-/// Rates are counted in slices of so many seconds, for five minutes.
-const SLICE: u64 = 5;
-const SLICES: usize = 60;
 
 /// Shared by all parts of an agent.
 #[derive(Debug)]
 pub(crate) struct Board {
     facts: Mutex<Facts>,
     changed: watch::Sender<()>,
-    started: Instant,
+    /// Connections of all endpoints together, counted as those of each are.
+    traffic: Arc<Metrics>,
     /// Whether anybody looks at single requests.
     watched: bool,
 }
@@ -41,11 +39,6 @@ struct Facts {
     /// Name, public URL, upstream; in the order of the plan.
     endpoints: Vec<(String, Option<String>, String)>,
     has_http: bool,
-    total: u64,
-    open: u64,
-    lengths: VecDeque<Duration>,
-    /// Slice number and connections in it.
-    slices: VecDeque<(u64, u32)>,
     requests: VecDeque<RequestLine>,
 }
 
@@ -79,7 +72,7 @@ impl Board {
         Self {
             facts: Mutex::new(facts),
             changed: watch::Sender::new(()),
-            started: Instant::now(),
+            traffic: Arc::default(),
             watched,
         }
     }
@@ -184,25 +177,11 @@ impl Board {
 
     /// Counts a connection until the guard is dropped.
     pub(crate) fn connected(&self) -> Connected<'_> {
-        let slice = self.started.elapsed().as_secs() / SLICE;
-        self.change(|facts| {
-            facts.total += 1;
-            facts.open += 1;
-            match facts.slices.back_mut() {
-                Some((last, count)) if *last == slice => *count += 1,
-                _ => facts.slices.push_back((slice, 1)),
-            }
-            while facts
-                .slices
-                .front()
-                .is_some_and(|(first, _)| first + (SLICES as u64) < slice)
-            {
-                facts.slices.pop_front();
-            }
-        });
+        let open = self.traffic.connected();
+        self.changed.send_replace(());
         Connected {
             board: self,
-            since: Instant::now(),
+            open: Some(open),
         }
     }
 
@@ -236,25 +215,7 @@ impl Board {
     /// All of it, as the screen shows it.
     pub(crate) fn view(&self) -> View {
         let facts = self.facts.lock();
-        let now = self.started.elapsed().as_secs() / SLICE;
-        let rate = |seconds: u64| {
-            let from = now.saturating_sub(seconds / SLICE);
-            let counted = facts
-                .slices
-                .iter()
-                .filter(|(slice, _)| *slice > from || from == 0);
-            let connections: u32 = counted.map(|(_, count)| count).sum();
-            f64::from(connections) / seconds as f64
-        };
-        let mut lengths: Vec<_> = facts.lengths.iter().copied().collect();
-        lengths.sort_unstable();
-        let quantile = |share: f64| {
-            let index = (lengths.len() as f64 * share) as usize;
-            lengths
-                .get(index.min(lengths.len().saturating_sub(1)))
-                .copied()
-                .unwrap_or_default()
-        };
+        let connections = self.traffic.connections.figures();
         let forwarding = facts
             .endpoints
             .iter()
@@ -270,18 +231,24 @@ impl Board {
             web: facts.web.clone(),
             forwarding: forwarding.collect(),
             hint: facts.hint.clone(),
-            connections: Counts {
-                total: facts.total,
-                open: facts.open,
-                rate_1m: rate(60),
-                rate_5m: rate(300),
-                p50: quantile(0.5),
-                p90: quantile(0.9),
-            },
+            connections: counts(&connections),
             requests: facts
                 .has_http
                 .then(|| facts.requests.iter().cloned().collect()),
         }
+    }
+}
+
+fn counts(figures: &Figures) -> Counts {
+    let [p50, p90, ..] = figures.percentiles;
+    let length = |nanos: f64| Duration::from_nanos(nanos as u64);
+    Counts {
+        total: figures.count,
+        open: figures.open,
+        rate_1m: figures.rates[0],
+        rate_5m: figures.rates[1],
+        p50: length(p50),
+        p90: length(p90),
     }
 }
 
@@ -301,19 +268,13 @@ pub fn without_number(text: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct Connected<'a> {
     board: &'a Board,
-    since: Instant,
+    open: Option<Open>,
 }
 
 impl Drop for Connected<'_> {
     fn drop(&mut self) {
-        let length = self.since.elapsed();
-        self.board.change(|facts| {
-            facts.open -= 1;
-            facts.lengths.push_back(length);
-            if facts.lengths.len() > LENGTHS {
-                facts.lengths.pop_front();
-            }
-        });
+        drop(self.open.take());
+        self.board.changed.send_replace(());
     }
 }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use portway_wire::Opts;
 use portway_wire::bind::{BindExtra, BindRequest, BindResponse, LabeledRequest};
-use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
+use crate::forward::termination::Termination;
 use crate::forward::upstream::Upstream;
 use crate::metrics::Metrics;
 use crate::plan::EndpointPlan;
-use crate::trust::{self, TrustError};
+use crate::trust::TrustError;
 
 /// After its stop, for visitors that are served still.
 const VISITORS: Duration = Duration::from_secs(5);
@@ -22,7 +22,7 @@ pub(crate) struct Endpoint {
     pub(crate) plan: EndpointPlan,
     pub(crate) upstream: Upstream,
     /// The agent ends visitors' TLS with it.
-    pub(crate) visitors_tls: Option<Arc<ServerConfig>>,
+    pub(crate) visitors_tls: Option<Arc<Termination>>,
     pub(crate) metrics: Arc<Metrics>,
     /// Visitors are served no longer.
     pub(crate) ended: CancellationToken,
@@ -50,7 +50,11 @@ impl Endpoint {
     pub(crate) fn new(plan: EndpointPlan) -> Result<Self, TrustError> {
         Ok(Self {
             upstream: Upstream::of(&plan)?,
-            visitors_tls: plan.agent_tls.as_ref().map(trust::visitors).transpose()?,
+            visitors_tls: plan
+                .agent_tls
+                .as_ref()
+                .map(|tls| Termination::new(&plan.name, tls))
+                .transpose()?,
             plan,
             metrics: Arc::default(),
             ended: CancellationToken::new(),

@@ -251,14 +251,29 @@ pub struct EndpointPlan {
     pub opts: Map<String, Value>,
 }
 
-/// The agent ends TLS itself. All PEM.
+/// The agent ends TLS itself.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AgentTls {
-    pub cert: String,
-    pub key: Secret,
+    pub cert: Pem,
+    pub key: Pem,
+    /// Visitors must show a certificate of one of these; none: nobody is asked for one.
     #[serde(default)]
-    pub client_cas: Option<String>,
+    pub client_cas: Vec<Pem>,
+    /// `1.2` or `1.3`; empty: whatever there is.
+    #[serde(default)]
+    pub min_version: String,
+    #[serde(default)]
+    pub max_version: String,
+}
+
+/// PEM text, and the file it is from, which is read again when that changes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pem {
+    pub text: Secret,
+    #[serde(default)]
+    pub file: Option<PathBuf>,
 }
 
 impl Default for Dns {
@@ -300,6 +315,20 @@ impl ProxyKind {
             Self::Https => "https",
             Self::Socks5 => "socks5",
         }
+    }
+}
+
+// === impl AgentTls ===
+
+impl AgentTls {
+    pub(crate) fn pems(&self) -> impl Iterator<Item = &Pem> {
+        [&self.cert, &self.key].into_iter().chain(&self.client_cas)
+    }
+
+    pub(crate) fn pems_mut(&mut self) -> impl Iterator<Item = &mut Pem> {
+        [&mut self.cert, &mut self.key]
+            .into_iter()
+            .chain(&mut self.client_cas)
     }
 }
 

@@ -11,9 +11,10 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::version::{TLS12, TLS13};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, InvalidMessage, RootCertStore,
-    ServerConfig, SignatureScheme,
+    ServerConfig, SignatureScheme, SupportedProtocolVersion,
 };
 
 use crate::crl::Lists;
@@ -184,18 +185,22 @@ pub(crate) fn upstream(
 /// [`TrustError`] for a pair that does not match, and for PEM that cannot be used.
 pub(crate) fn visitors(tls: &AgentTls) -> Result<Arc<ServerConfig>, TrustError> {
     let fail = |reason: String| TrustError(format!("cannot end TLS for visitors: {reason}"));
-    let chain = CertificateDer::pem_slice_iter(tls.cert.as_bytes())
+    let chain = CertificateDer::pem_slice_iter(tls.cert.text.expose().as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| fail(format!("the certificate is broken: {error}")))?;
-    let key = PrivateKeyDer::from_pem_slice(tls.key.expose().as_bytes())
+    let key = PrivateKeyDer::from_pem_slice(tls.key.text.expose().as_bytes())
         .map_err(|_| fail("there is no private key in the key given".into()))?;
     let builder = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(&versions(tls).map_err(fail)?)
         .map_err(|error| fail(error.to_string()))?;
-    let builder = match &tls.client_cas {
-        None => builder.with_no_client_auth(),
-        Some(pem) => {
-            let roots = roots_of(pem.as_bytes()).map_err(fail)?;
+    let builder = match &tls.client_cas[..] {
+        [] => builder.with_no_client_auth(),
+        cas => {
+            let mut roots = RootCertStore::empty();
+            for pem in cas {
+                let more = roots_of(pem.text.expose().as_bytes()).map_err(fail)?;
+                roots.roots.extend(more.roots);
+            }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
                 .build()
                 .map_err(|error| fail(error.to_string()))?;
@@ -206,6 +211,22 @@ pub(crate) fn visitors(tls: &AgentTls) -> Result<Arc<ServerConfig>, TrustError> 
         .with_single_cert(chain, key)
         .map(Arc::new)
         .map_err(|error| fail(error.to_string()))
+}
+
+/// Those between the two that are named.
+fn versions(tls: &AgentTls) -> Result<Vec<&'static SupportedProtocolVersion>, String> {
+    const KNOWN: [(&str, &SupportedProtocolVersion); 2] = [("1.2", &TLS12), ("1.3", &TLS13)];
+    let place = |text: &str, absent: usize| {
+        if text.is_empty() {
+            return Ok(absent);
+        }
+        let found = KNOWN.iter().position(|(name, _)| *name == text);
+        found.ok_or_else(|| format!("the version {text:?} of TLS is not 1.2 or 1.3"))
+    };
+    let (least, most) = (place(&tls.min_version, 0)?, place(&tls.max_version, 1)?);
+    let between = KNOWN.get(least..=most).filter(|found| !found.is_empty());
+    let between = between.ok_or("min_version is above max_version")?;
+    Ok(between.iter().map(|(_, version)| *version).collect())
 }
 
 fn provider() -> Arc<CryptoProvider> {

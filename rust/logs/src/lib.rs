@@ -4,9 +4,10 @@
 //! goes. Each record is one write, so that readers of a pipe see whole lines.
 //!
 //! - [`format`]: `term`, `logfmt` and `json`.
-//! - [`sink`]: stdout, stderr, a file or nothing; [`system`]: the log of the operating system.
+//! - [`sink`]: stdout, stderr, a [`file`](mod@file) or nothing; [`system`]: the log of the operating system.
 //! - [`layer`]: from `tracing` events to records.
 
+mod file;
 mod format;
 mod layer;
 mod sink;

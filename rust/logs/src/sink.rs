@@ -1,11 +1,11 @@
 //! Where records go: one write each, and silence once nobody reads.
 
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::file::LogFile;
 use crate::format::{Format, Level, Record, Shape};
 use crate::system::{self, System};
 use crate::{Options, Target};
@@ -14,7 +14,7 @@ enum Out {
     Off,
     Stdout,
     Stderr,
-    File(Mutex<File>),
+    File(Mutex<LogFile>),
     /// Not stderr, but syslog or the event log.
     System,
 }
@@ -35,7 +35,7 @@ impl Sink {
         let (out, terminal) = match &options.target {
             Target::Off => (Out::Off, false),
             Target::Stdout => (Out::Stdout, io::stdout().is_terminal()),
-            Target::File(path) => (Out::File(Mutex::new(append(path)?)), false),
+            Target::File(path) => (Out::File(Mutex::new(LogFile::open(path)?)), false),
             Target::System if system == Some(System::Log) => (Out::System, false),
             Target::Stderr | Target::System => (Out::Stderr, io::stderr().is_terminal()),
         };
@@ -61,16 +61,21 @@ impl Sink {
         if record.level < self.level || self.closed.load(Ordering::Relaxed) {
             return;
         }
-        let line = self.shape.line(record, &jiff::ZonedDateTime::now());
+        let shown = |record: &Record| self.shape.line(record, &jiff::ZonedDateTime::now());
+        let line = shown(record);
         let written = match &self.out {
             Out::Off => Ok(()),
             Out::Stdout => one_write(&mut io::stdout().lock(), &line),
             Out::Stderr => one_write(&mut io::stderr().lock(), &line),
-            Out::File(file) => one_write(&mut *file.lock(), &line),
+            Out::File(file) => {
+                let told = file.lock().write(&line, shown);
+                told.map_or(Ok(()), |told| one_write(&mut io::stderr().lock(), &told))
+            }
             Out::System => system::write(record.level, line.trim_end()),
         };
         if let Err(error) = written
             && error.kind() == io::ErrorKind::BrokenPipe
+            && !matches!(self.out, Out::File(_))
         {
             self.closed.store(true, Ordering::Relaxed);
         }
@@ -80,12 +85,4 @@ impl Sink {
 fn one_write(out: &mut impl Write, line: &str) -> io::Result<()> {
     out.write_all(line.as_bytes())?;
     out.flush()
-}
-
-fn append(path: &std::path::Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }

@@ -273,9 +273,10 @@ impl Ready {
         };
         if let Upstream::Folder(root) = &endpoint.upstream {
             let (inner, outer) = tokio::io::duplex(FOLDER_PIPE);
-            let tapped = Tapped::new(inner, Side::Upstream, interest, spoke);
+            // A folder is no stranger: it takes either, and this one is simpler.
+            let tapped = Tapped::new(inner, Side::Upstream, interest, Spoke::default());
             let (_, sent) = tokio::join!(
-                file::serve(outer, root.clone()),
+                file::serve(outer, root.clone(), false),
                 self.send_http1(tapped, b"")
             );
             return sent.map_err(|_| Down(None));

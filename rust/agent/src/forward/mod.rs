@@ -2,11 +2,14 @@
 //!
 //! - [`upstream`]: what visitors are led to, and a connection to it.
 //! - [`file`]: a folder as an upstream.
+//! - [`termination`]: visitors' TLS that ends here.
 //! - [`unreachable`]: the page of an upstream that is down.
 //! - [`tap`]: requests, seen as they go by.
 
 pub(crate) mod file;
+mod rate;
 pub(crate) mod tap;
+pub(crate) mod termination;
 pub(crate) mod unreachable;
 pub(crate) mod upstream;
 
@@ -27,11 +30,12 @@ use portway_wire::proxied::{Decoder, ProxyHeader};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
+use self::rate::{Passed, Rate};
 use self::tap::{Side, Spoke, Tapped};
 use self::unreachable::Page;
-use self::upstream::{Connection, Upstream};
+use self::upstream::{Connection, Unreachable, Upstream};
 use crate::board::Board;
 use crate::capture::recorder::Interest;
 use crate::capture::{Origin, Store};
@@ -41,13 +45,13 @@ use crate::shortage::Shortage;
 
 /// How long the header of a connection may take; it comes in one piece.
 const HEADER: Duration = Duration::from_secs(10);
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// An upstream connection of an http endpoint that carries nothing.
 const IDLE: Duration = Duration::from_hours(2);
 /// Between two records of refused connections.
 const REFUSALS: Duration = Duration::from_mins(1);
-/// `join connections` records a second; beyond, they are counted.
+/// Records a second of connections, and of upstreams that cannot be reached; beyond, they are counted.
 const JOINS: u64 = 1000;
+const FAILURES: u64 = 10;
 /// Bytes of a PROXY header, of either version.
 const PROXY_HEADER: usize = 2048;
 
@@ -63,17 +67,11 @@ pub(crate) struct Forwarder {
     counts: bool,
     /// Where they are kept; nothing: nowhere.
     pub(crate) captured: Option<Arc<Store>>,
-    joins: Mutex<Joins>,
+    joins: Mutex<Rate>,
+    failures: Mutex<Rate>,
     /// When a refusal was told.
     refused: Mutex<Option<Instant>>,
     closed: Notify,
-}
-
-#[derive(Debug)]
-struct Joins {
-    second: Instant,
-    logged: u64,
-    suppressed: u64,
 }
 
 // === impl Forwarder ===
@@ -93,11 +91,8 @@ impl Forwarder {
             shortage: Shortage::new(*room),
             counts,
             captured,
-            joins: Mutex::new(Joins {
-                second: Instant::now(),
-                logged: 0,
-                suppressed: 0,
-            }),
+            joins: Mutex::new(Rate::new(JOINS)),
+            failures: Mutex::new(Rate::new(FAILURES)),
             refused: Mutex::default(),
             closed: Notify::new(),
         }
@@ -194,11 +189,14 @@ impl Forwarder {
                 return;
             }
             let interest = self.interest(endpoint, &header.client_addr);
-            return Box::pin(serve_folder(stream, root.clone(), interest)).await;
+            let http2 = endpoint.is_http2();
+            return Box::pin(serve_folder(stream, root.clone(), interest, http2)).await;
         }
         // A PROXY header stays in front of TLS, whoever ends or begins it.
-        let needs_header =
-            endpoint.visitors_tls.is_some() || matches!(endpoint.upstream, Upstream::Tls { .. });
+        let tls = endpoint.visitors_tls.as_ref();
+        // By labels visitors may come whose TLS the edge has ended.
+        let tls = tls.filter(|_| endpoint.plan.labels.is_empty() || header.passthrough_tls);
+        let needs_header = tls.is_some() || matches!(endpoint.upstream, Upstream::Tls { .. });
         let mut proxy_header = Bytes::new();
         if endpoint.plan.proxy_protocol != 0 && needs_header {
             match timeout(HEADER, take_proxy_header(&mut stream)).await {
@@ -207,33 +205,38 @@ impl Forwarder {
             }
         }
         // What is over soon has memory of its own: a connection that is held keeps what it needs.
-        let connected = match Box::pin(endpoint.upstream.connect(&proxy_header)).await {
-            Ok(connected) => connected,
-            Err(unreachable) => {
-                tracing::warn!(
-                    id,
-                    privaddr = shown,
-                    err = unreachable.0,
-                    "failed to open private leg"
-                );
-                if !speaks_http(endpoint, &header) {
-                    return;
+        let visitor = &header.client_addr;
+        let copied = if let Some(tls) = tls {
+            // Who is not let in does not come as far as the upstream.
+            let Ok(mut ended) = Box::pin(tls.accept(stream)).await else {
+                return;
+            };
+            let dialled = Box::pin(self.dial(&id, endpoint, visitor, &proxy_header)).await;
+            let Ok(upstream) = dialled else {
+                let _ = ended.shutdown().await;
+                return;
+            };
+            Box::pin(copy_ended(ended, upstream, proxy_header)).await
+        } else {
+            let http = speaks_http(endpoint, &header);
+            match Box::pin(self.dial(&id, endpoint, visitor, &proxy_header)).await {
+                Ok(upstream) => {
+                    let interest = http.then(|| self.interest(endpoint, visitor));
+                    // Before the upstream's TLS the header has gone already.
+                    let spoke = Spoke {
+                        http2: endpoint.is_http2(),
+                        fronted: endpoint.plan.proxy_protocol != 0 && proxy_header.is_empty(),
+                    };
+                    copy(stream, upstream, interest, spoke).await
                 }
-                let interest = self.interest(endpoint, &header.client_addr);
-                let failed = failed(stream, endpoint, interest, unreachable.0, ours);
-                return Box::pin(failed).await;
+                Err(cause) if http => {
+                    let interest = self.interest(endpoint, visitor);
+                    let failed = failed(stream, endpoint, interest, cause.0, ours);
+                    return Box::pin(failed).await;
+                }
+                Err(_) => return,
             }
         };
-        let dialled = connected.address();
-        self.joined(
-            &id,
-            dialled.as_deref().unwrap_or(shown),
-            &header.client_addr,
-        );
-        let http = speaks_http(endpoint, &header).then_some(header);
-        let copied = self
-            .copy(stream, connected, endpoint, http, proxy_header)
-            .await;
         tracing::debug!(
             obj = "join",
             id,
@@ -243,6 +246,37 @@ impl Forwarder {
             err = copied.error.map_or_else(|| "nil".into(), |error| error.to_string()),
             "closed connections"
         );
+    }
+
+    /// A connection to the upstream of an endpoint, or why there is none; told either way.
+    async fn dial(
+        &self,
+        id: &str,
+        endpoint: &Endpoint,
+        visitor: &str,
+        proxy_header: &[u8],
+    ) -> Result<Connection, Unreachable> {
+        let shown = endpoint.plan.shown_upstream();
+        let dialled = endpoint.upstream.connect(proxy_header).await;
+        match &dialled {
+            Ok(connection) => {
+                let address = connection.address();
+                self.joined(id, address.as_deref().unwrap_or(shown), visitor);
+            }
+            Err(cause) => self.unreached(id, shown, &cause.0),
+        }
+        dialled
+    }
+
+    fn unreached(&self, id: &str, upstream: &str, cause: &str) {
+        const MESSAGE: &str = "failed to open private leg";
+        let passed = self.failures.lock().pass(Instant::now());
+        if let Passed::After(suppressed) = passed {
+            tracing::warn!(suppressed, "{MESSAGE}");
+        }
+        if passed != Passed::Not {
+            tracing::warn!(id, privaddr = upstream, err = cause, "{MESSAGE}");
+        }
     }
 
     /// Who wants to know of an endpoint's requests. A visitor's address stands before its port.
@@ -264,114 +298,61 @@ impl Forwarder {
         }
     }
 
-    async fn copy(
-        &self,
-        stream: Prefixed,
-        mut upstream: Connection,
-        endpoint: &Endpoint,
-        http: Option<ProxyHeader>,
-        proxy_header: Bytes,
-    ) -> Copied {
-        if let Some(config) = &endpoint.visitors_tls {
-            return Box::pin(self.end_tls(stream, upstream, config.clone(), proxy_header)).await;
-        }
-        let Prefixed { first, stream } = stream;
-        let joint = Joint {
-            half_close: http.is_none(),
-            idle: http.is_some().then_some(IDLE),
-        };
-        let interest = http.map(|header| self.interest(endpoint, &header.client_addr));
-        if let Some(interest) = interest.filter(|interest| !interest.is_none()) {
-            // Before the upstream's TLS the header has gone already.
-            let spoke = Spoke {
-                http2: endpoint.is_http2(),
-                fronted: endpoint.plan.proxy_protocol != 0 && proxy_header.is_empty(),
-            };
-            let mut tapped = Tapped::new(upstream, Side::Upstream, interest, spoke);
-            return match tapped.write_all(&first).await {
-                Ok(()) => join(tapped, stream, joint).await,
-                Err(error) => failed_copy(error),
-            };
-        }
-        if !first.is_empty()
-            && let Err(error) = upstream.write_all(&first).await
-        {
-            return failed_copy(error);
-        }
-        join(upstream, stream, joint).await
-    }
-
-    /// Visitors' TLS ends here; the upstream gets what was in it.
-    async fn end_tls(
-        &self,
-        stream: Prefixed,
-        mut upstream: Connection,
-        config: Arc<rustls::ServerConfig>,
-        proxy_header: Bytes,
-    ) -> Copied {
-        let accepted = timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await;
-        let mut tls = match accepted {
-            Ok(Ok(tls)) => tls,
-            Ok(Err(error)) => {
-                tracing::debug!(obj = "join", err = %error, "TLS handshake with a visitor failed");
-                return failed_copy(error);
-            }
-            Err(_) => return failed_copy(io::ErrorKind::TimedOut.into()),
-        };
-        // Where the upstream has TLS of its own the header went in front of that already.
-        let in_clear = matches!(upstream, Connection::Tls(_));
-        if !in_clear && let Err(error) = upstream.write_all(&proxy_header).await {
-            return failed_copy(error);
-        }
-        match tokio::io::copy_bidirectional(&mut tls, &mut upstream).await {
-            Ok((received, sent)) => Copied {
-                sent,
-                received,
-                error: None,
-            },
-            Err(error) => failed_copy(error),
-        }
-    }
-
     fn joined(&self, id: &str, upstream: &str, visitor: &str) {
-        let mut joins = self.joins.lock();
-        if joins.second.elapsed() >= Duration::from_secs(1) {
-            if joins.suppressed > 0 {
-                tracing::info!(
-                    obj = "join",
-                    suppressed = joins.suppressed,
-                    "join connections"
-                );
-            }
-            *joins = Joins {
-                second: Instant::now(),
-                logged: 0,
-                suppressed: 0,
-            };
+        const MESSAGE: &str = "join connections";
+        let passed = self.joins.lock().pass(Instant::now());
+        if let Passed::After(suppressed) = passed {
+            tracing::info!(obj = "join", suppressed, "{MESSAGE}");
         }
-        if joins.logged < JOINS {
-            joins.logged += 1;
-            drop(joins);
-            tracing::info!(
-                obj = "join",
-                id,
-                l = upstream,
-                r = visitor,
-                "join connections"
-            );
-        } else {
-            joins.suppressed += 1;
+        if passed != Passed::Not {
+            tracing::info!(obj = "join", id, l = upstream, r = visitor, "{MESSAGE}");
         }
     }
 }
 
+/// `interest`: who wants to know of requests; nothing where there are none.
+async fn copy(
+    stream: Prefixed,
+    mut upstream: Connection,
+    interest: Option<Interest>,
+    spoke: Spoke,
+) -> Copied {
+    let Prefixed { first, stream } = stream;
+    let joint = Joint {
+        half_close: interest.is_none(),
+        idle: interest.is_some().then_some(IDLE),
+    };
+    if let Some(interest) = interest.filter(|interest| !interest.is_none()) {
+        let mut tapped = Tapped::new(upstream, Side::Upstream, interest, spoke);
+        return match tapped.write_all(&first).await {
+            Ok(()) => join(tapped, stream, joint).await,
+            Err(error) => failed_copy(error),
+        };
+    }
+    if !first.is_empty()
+        && let Err(error) = upstream.write_all(&first).await
+    {
+        return failed_copy(error);
+    }
+    join(upstream, stream, joint).await
+}
+
 /// A stream that breaks concerns its visitor alone, so errors are not told.
-async fn serve_folder(stream: Prefixed, root: Arc<file::FileRoot>, interest: Interest) {
+async fn serve_folder(
+    stream: Prefixed,
+    root: Arc<file::FileRoot>,
+    interest: Interest,
+    http2: bool,
+) {
     let _ = if interest.is_none() {
-        file::serve(stream, root).await
+        file::serve(stream, root, http2).await
     } else {
-        let tapped = Tapped::new(stream, Side::Visitor, interest, Spoke::default());
-        file::serve(tapped, root).await
+        let spoke = Spoke {
+            http2,
+            fronted: false,
+        };
+        let tapped = Tapped::new(stream, Side::Visitor, interest, spoke);
+        file::serve(tapped, root, http2).await
     };
 }
 
@@ -431,9 +412,34 @@ impl AsyncWrite for Prefixed {
     pass_on!(stream: poll_write, poll_flush, poll_shutdown);
 }
 
+/// What was in a visitor's TLS goes to the upstream, and back.
+async fn copy_ended(
+    mut visitor: TlsStream<Prefixed>,
+    mut upstream: Connection,
+    proxy_header: Bytes,
+) -> Copied {
+    // Where the upstream has TLS of its own the header went in front of that already.
+    let in_clear = matches!(upstream, Connection::Tls(_));
+    if !in_clear && let Err(error) = upstream.write_all(&proxy_header).await {
+        return failed_copy(error);
+    }
+    match tokio::io::copy_bidirectional(&mut visitor, &mut upstream).await {
+        Ok((received, sent)) => Copied {
+            sent,
+            received,
+            error: None,
+        },
+        Err(error) => failed_copy(error),
+    }
+}
+
 /// Whether a visitor's bytes are HTTP. By labels the edge may lead visitors of TCP and TLS here too, and says so.
 fn speaks_http(endpoint: &Endpoint, header: &ProxyHeader) -> bool {
-    endpoint.is_http() && !matches!(header.edge_type.as_str(), "1" | "2")
+    match header.edge_type.as_str() {
+        "1" | "2" => false,
+        "3" => true,
+        _ => endpoint.is_http(),
+    }
 }
 
 async fn read_header(stream: &mut Stream) -> Option<(ProxyHeader, Bytes)> {

@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -21,7 +23,11 @@ use crate::dial::split;
 use crate::plan::EndpointPlan;
 use crate::trust::{self, TrustError};
 
+/// A name's resolution and all its addresses together.
 const DIAL: Duration = Duration::from_secs(10);
+/// Between the starts of attempts at several addresses (RFC 8305 §5).
+const STAGGER: Duration = Duration::from_millis(250);
+const HANDSHAKE: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(15);
 /// How long a resolved name is believed.
 const RESOLVED: Duration = Duration::from_secs(1);
@@ -125,13 +131,6 @@ impl Upstream {
 
     /// A connection; `before_tls` is written in the clear first (a PROXY header).
     pub(crate) async fn connect(&self, before_tls: &[u8]) -> Result<Connection, Unreachable> {
-        match timeout(DIAL * 2, self.dial(before_tls)).await {
-            Ok(connected) => connected,
-            Err(_) => Err(Unreachable("it did not answer in time".into())),
-        }
-    }
-
-    async fn dial(&self, before_tls: &[u8]) -> Result<Connection, Unreachable> {
         match self {
             Self::Tcp(host) => host.connect().await.map(Connection::Tcp),
             Self::Tls {
@@ -141,13 +140,13 @@ impl Upstream {
                 http2,
             } => {
                 let mut socket = host.connect().await?;
-                if !before_tls.is_empty() {
-                    let written = socket.write_all(before_tls).await;
-                    written.map_err(|error| Unreachable(error.to_string()))?;
-                }
-                let shaken = TlsConnector::from(config.clone())
-                    .connect(name.clone(), socket)
-                    .await;
+                let handshake = async {
+                    socket.write_all(before_tls).await?;
+                    let connector = TlsConnector::from(config.clone());
+                    connector.connect(name.clone(), socket).await
+                };
+                let shaken = timeout(HANDSHAKE, handshake).await;
+                let shaken = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
                 let tls = shaken.map_err(|error| tls_cause(&error))?;
                 if *http2 && tls.get_ref().1.alpn_protocol() != Some(b"h2") {
                     return Err(Unreachable("it does not speak HTTP/2 over TLS".into()));
@@ -171,22 +170,36 @@ impl Upstream {
 // === impl Host ===
 
 impl Host {
-    /// Every address is tried: a service that listens on one family only is found on it.
     async fn connect(&self) -> Result<TcpStream, Unreachable> {
+        let dialled = timeout(DIAL, self.dial()).await;
+        let socket = dialled.unwrap_or_else(|_| Err(late()))?;
+        let _ = socket.set_nodelay(true);
+        let _ = SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+        Ok(socket)
+    }
+
+    /// Every address is tried: a service that listens on one family only is found on it, and an
+    /// address that swallows everything holds up the next for a moment only.
+    async fn dial(&self) -> Result<TcpStream, Unreachable> {
+        let mut waiting = self.addresses().await?.into_iter();
+        let mut running = FuturesUnordered::new();
         let mut last = Unreachable("its name has no address".into());
-        for address in self.addresses().await? {
-            match timeout(DIAL, TcpStream::connect(address)).await {
-                Ok(Ok(socket)) => {
-                    let _ = socket.set_nodelay(true);
-                    let _ = SockRef::from(&socket)
-                        .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
-                    return Ok(socket);
-                }
-                Ok(Err(error)) => last = cause(&error),
-                Err(_) => last = Unreachable("it did not answer in time".into()),
+        loop {
+            match waiting.next() {
+                Some(address) => running.push(TcpStream::connect(address)),
+                None if running.is_empty() => return Err(last),
+                None => {}
+            }
+            let more = waiting.len() > 0;
+            tokio::select! {
+                biased;
+                Some(done) = running.next() => match done {
+                    Ok(socket) => return Ok(socket),
+                    Err(error) => last = cause(&error),
+                },
+                () = sleep(STAGGER), if more => {}
             }
         }
-        Err(last)
     }
 
     async fn addresses(&self) -> Result<Vec<SocketAddr>, Unreachable> {
@@ -204,12 +217,16 @@ impl Host {
     }
 }
 
+fn late() -> Unreachable {
+    Unreachable("it did not answer in time".into())
+}
+
 /// In words that are the same on all systems.
 fn cause(error: &io::Error) -> Unreachable {
     Unreachable(match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused: nothing listens there".into(),
         io::ErrorKind::NotFound => "there is no such socket".into(),
-        io::ErrorKind::TimedOut => "it did not answer in time".into(),
+        io::ErrorKind::TimedOut => return late(),
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
             "the network does not reach it".into()
         }
@@ -229,15 +246,29 @@ fn is_out_of_files(error: &io::Error) -> bool {
 }
 
 fn tls_cause(error: &io::Error) -> Unreachable {
-    let text = error.to_string();
-    let hint = if text.contains("UnknownIssuer") {
-        " (give its CA with --upstream-tls-verify-cas, or leave --upstream-tls-verify out)"
-    } else if text.contains("InvalidContentType") {
-        " (it does not speak TLS: use http:// instead of https://)"
-    } else {
-        ""
+    use rustls::{CertificateError as Wrong, Error, InvalidMessage};
+    let known = error.get_ref().and_then(|inner| inner.downcast_ref());
+    let hint = match known {
+        Some(Error::InvalidCertificate(Wrong::UnknownIssuer)) => {
+            " (give its CA with --upstream-tls-verify-cas, or leave --upstream-tls-verify out)"
+        }
+        Some(Error::InvalidCertificate(
+            Wrong::NotValidForName | Wrong::NotValidForNameContext { .. },
+        )) => {
+            " (its certificate is for another name: dial it by that, or leave --upstream-tls-verify out)"
+        }
+        Some(Error::InvalidCertificate(_)) => {
+            " (renew its certificate, or leave --upstream-tls-verify out)"
+        }
+        Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+            " (it does not speak TLS: use http:// instead of https://)"
+        }
+        _ if error.kind() == io::ErrorKind::TimedOut => {
+            return Unreachable("TLS failed: it did not answer in time".into());
+        }
+        _ => "",
     };
-    Unreachable(format!("TLS failed: {text}{hint}"))
+    Unreachable(format!("TLS failed: {error}{hint}"))
 }
 
 // === impl Connection ===

@@ -8,11 +8,12 @@ mod schema;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use crate::plan::{AgentTls, EndpointPlan};
+use crate::plan::{AgentTls, EndpointPlan, Pem};
 
 /// Which kind of object a definition is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +55,8 @@ impl Family {
 /// A text with all that is wrong.
 pub(super) fn read(body: Map<String, Value>, family: Family) -> Result<Definition, String> {
     let keys: &[&schema::Keys] = match family {
-        Family::Tunnel => &[schema::TUNNEL],
-        Family::Endpoint => &[schema::TUNNEL, schema::ENDPOINT],
+        Family::Tunnel => &[schema::TUNNEL, schema::OLD],
+        Family::Endpoint => &[schema::ENDPOINT, schema::TUNNEL, schema::OLD],
     };
     let mut given = Given(schema::read(body, keys, "").map_err(|wrong| wrong.join("; "))?);
     given.rename();
@@ -64,11 +65,16 @@ pub(super) fn read(body: Map<String, Value>, family: Family) -> Result<Definitio
     }
     let name = given.text("name").filter(|name| !name.is_empty());
     if let Some(name) = &name
-        && name.chars().any(char::is_control)
+        && !name.chars().all(is_printable)
     {
         return Err("a name must not hold control characters".into());
     }
-    let plans = given.plans(name.as_deref().unwrap_or_default())?;
+    let shown = name.as_deref().unwrap_or_default();
+    let plans = if given.0.contains_key("labels") && !given.0.contains_key("proto") {
+        vec![given.labelled(shown)?]
+    } else {
+        given.plans(shown)?
+    };
     let named = ["url", "domain", "hostname", "subdomain", "remote_addr"];
     Ok(Definition {
         names_url: named.iter().any(|key| given.text(key).is_some()),
@@ -90,6 +96,11 @@ impl Given {
         value.as_str().map(str::to_owned)
     }
 
+    /// The text of an option that says nothing when it is empty.
+    fn said(&self, key: &str) -> Option<String> {
+        self.text(key).filter(|text| !text.is_empty())
+    }
+
     fn flag(&self, key: &str, default: bool) -> bool {
         self.0.get(key).and_then(Value::as_bool).unwrap_or(default)
     }
@@ -107,8 +118,7 @@ impl Given {
 
     /// The first of these that says something.
     fn either(&self, keys: [&str; 2]) -> Option<String> {
-        let mut texts = keys.iter().filter_map(|key| self.text(key));
-        texts.find(|text| !text.is_empty())
+        keys.iter().find_map(|key| self.said(key))
     }
 
     /// Gives options their newer names.
@@ -159,6 +169,9 @@ impl Given {
         if self.text("addr").is_none_or(|addr| addr.is_empty()) {
             return Err("missing upstream.url".into());
         }
+        if self.0.contains_key("labels") {
+            return Err("endpoints by labels are not supported here: give it a url, or start it as a tunnel (ERR_NGROK_358)".into());
+        }
         if !self.0.contains_key("proto") {
             let url = self.text("url").unwrap_or_default();
             let asked = url
@@ -179,7 +192,7 @@ impl Given {
     }
 
     fn policy_url(&self) -> Result<Option<String>, String> {
-        match self.text("traffic_policy_url") {
+        match self.said("traffic_policy_url") {
             Some(url) if url.starts_with("https://") || url.starts_with("http://") => Ok(Some(url)),
             Some(url) => Err(format!(
                 "traffic_policy_url: {url:?} is no http or https URL"
@@ -188,12 +201,39 @@ impl Given {
         }
     }
 
-    fn plans(&self, name: &str) -> Result<Vec<EndpointPlan>, String> {
-        if self.0.contains_key("labels") && !self.0.contains_key("proto") {
-            return Err(
-                "endpoints by labels are no longer supported: give it a url instead".into(),
-            );
+    /// An endpoint by labels: the edge knows which visitors are meant.
+    fn labelled(&self, name: &str) -> Result<EndpointPlan, String> {
+        let mut labels = BTreeMap::new();
+        for label in self.texts("labels") {
+            let pair = label.split_once('=').filter(|(key, _)| !key.is_empty());
+            let (key, value) = pair
+                .ok_or_else(|| format!("labels: {label:?} is no label: write it as key=value"))?;
+            labels.insert(key.to_owned(), value.to_owned());
         }
+        if labels.is_empty() {
+            return Err("labels: there is none: write them as key=value".into());
+        }
+        let addr = self.text("addr").unwrap_or_default();
+        if addr.is_empty() {
+            return Err("missing addr: the port or address of the upstream".into());
+        }
+        self.pairs()?;
+        let ends = ["crt", "key", "mutual_tls_cas"]
+            .iter()
+            .any(|key| self.0.contains_key(*key));
+        let proto = match addr.split_once("://") {
+            _ if ends => "tls",
+            Some((scheme @ ("tcp" | "tls"), _)) => scheme,
+            _ => "https",
+        };
+        Ok(EndpointPlan {
+            url: String::new(),
+            labels,
+            ..self.plan(name, proto)?
+        })
+    }
+
+    fn plans(&self, name: &str) -> Result<Vec<EndpointPlan>, String> {
         let proto = self
             .text("proto")
             .ok_or("missing proto: the protocol name, http, tcp or tls")?;
@@ -218,17 +258,22 @@ impl Given {
         }
         let wants = |scheme: &str| schemes.iter().any(|one| one == scheme);
         match (wants("https"), wants("http")) {
-            (true, true) => Ok(vec![
-                self.plan(name, "https")?,
-                self.plan(&format!("{name} (http)"), "http")?,
-            ]),
+            (true, true) => {
+                let secure = self.plan(name, "https")?;
+                let mut plain = self.plan(&format!("{name} (http)"), "http")?;
+                if plain.url == "http://" {
+                    // One host, whichever the edge chooses.
+                    plain.host_of = Some(name.to_owned());
+                }
+                Ok(vec![secure, plain])
+            }
             (false, true) => Ok(vec![self.plan(name, "http")?]),
             _ => Ok(vec![self.plan(name, "https")?]),
         }
     }
 
     /// Options that need or exclude each other.
-    fn combinations(&self, proto: &str) -> Result<(), String> {
+    fn pairs(&self) -> Result<(), String> {
         let has = |key: &str| self.0.contains_key(key);
         for (first, second) in [("crt", "key"), ("key", "crt")] {
             if has(first) && !has(second) {
@@ -240,22 +285,29 @@ impl Given {
             ("domain", "hostname"),
             ("hostname", "subdomain"),
             ("url", "domain"),
-            ("traffic_policy", "traffic_policy_file"),
-            ("traffic_policy", "traffic_policy_url"),
-            ("traffic_policy_file", "traffic_policy_url"),
         ] {
             if has(first) && has(second) {
                 return Err(format!("{first} and {second} exclude each other"));
             }
         }
+        let policies: Vec<_> = POLICIES.iter().filter(|key| has(key)).copied().collect();
+        if policies.len() > 1 {
+            return Err(format!("{} exclude each other", policies.join(" and ")));
+        }
+        Ok(())
+    }
+
+    /// Options that make no sense together, or with the protocol.
+    fn combinations(&self, proto: &str) -> Result<(), String> {
+        self.pairs()?;
+        let has = |key: &str| self.0.contains_key(key);
         if has("agent_tls_termination") && proto != "tls" {
             return Err("agent_tls_termination is for tls:// URLs only".into());
         }
-        if self.texts("url").len() > 1 {
-            return Err("url: one URL, not several".into());
-        }
-        if self.texts("bindings").len() > 1 {
-            return Err("bindings: one binding, not several".into());
+        for (key, noun) in [("url", "URL"), ("bindings", "binding")] {
+            if self.texts(key).len() > 1 {
+                return Err(format!("{key}: one {noun}, not several"));
+            }
         }
         let family = if proto == "https" { "http" } else { proto };
         for (options, on) in [
@@ -263,7 +315,14 @@ impl Given {
             (&["remote_addr"], &["tcp"]),
             (&["crt", "key", "terminate_at"], &["tls"]),
             (
-                &["domain", "hostname", "subdomain", "mutual_tls_cas"],
+                &[
+                    "domain",
+                    "hostname",
+                    "subdomain",
+                    "mutual_tls_cas",
+                    "upstream_tls_verify",
+                    "upstream_tls_verify_cas",
+                ],
                 &["http", "tls"],
             ),
         ] {
@@ -281,7 +340,8 @@ impl Given {
     fn plan(&self, name: &str, proto: &str) -> Result<EndpointPlan, String> {
         let (proto, url, named) = self.url(proto)?;
         let upstream = address::upstream(&self.text("addr").unwrap_or_default(), &proto)?;
-        let bindings: Vec<_> = self.texts("bindings");
+        let mut bindings: Vec<_> = self.texts("bindings");
+        bindings.retain(|binding| !binding.is_empty());
         if let Some(other) = bindings
             .iter()
             .find(|one| !matches!(one.as_str(), "public" | "internal" | "kubernetes"))
@@ -293,7 +353,7 @@ impl Given {
         let mut opts = named;
         opts.extend(wire::opts(self, &proto, &upstream.url)?);
         let version = self.either(["upstream_proxy_protocol", "proxy_proto"]);
-        let cas = self.text("upstream_tls_verify_cas");
+        let cas = self.said("upstream_tls_verify_cas");
         Ok(EndpointPlan {
             name: name.to_owned(),
             url,
@@ -335,7 +395,7 @@ impl Given {
                 proto.to_owned()
             }
         };
-        if let Some(url) = self.text("url").filter(|url| !url.is_empty()) {
+        if let Some(url) = self.said("url") {
             let read = address::public_url(&url, proto)?;
             if family(&read.proto) != family(proto) {
                 return Err(format!(
@@ -349,14 +409,14 @@ impl Given {
             let url = address::public_url(&format!("{proto}://{host}"), proto)?;
             return Ok((proto.to_owned(), url.text, Map::new()));
         }
-        if let Some(remote) = self.text("remote_addr") {
+        if let Some(remote) = self.said("remote_addr") {
             if !remote.contains(':') {
                 return Err(format!("remote_addr: {remote:?} is no host:port"));
             }
             let url = address::public_url(&format!("tcp://{remote}"), proto)?;
             return Ok((proto.to_owned(), url.text, Map::new()));
         }
-        if let Some(label) = self.text("subdomain") {
+        if let Some(label) = self.said("subdomain") {
             let mut opts = Map::new();
             opts.insert("Subdomain".into(), label.into());
             return Ok((proto.to_owned(), String::new(), opts));
@@ -381,6 +441,8 @@ impl Given {
     /// TLS ends in the agent: asked for by name, or by giving the key, which is to stay here then.
     fn agent_tls(&self) -> Result<Option<AgentTls>, String> {
         let own = self.map("agent_tls_termination");
+        let version = |key| own.text(key).unwrap_or_default();
+        let (min_version, max_version) = (version("min_version"), version("max_version"));
         let (cert, key, cas);
         if own.0.is_empty() {
             if self
@@ -389,44 +451,45 @@ impl Given {
             {
                 return Ok(None);
             }
-            (cert, key) = (self.text("crt"), self.text("key"));
-            cas = self.text("mutual_tls_cas").into_iter().collect();
+            (cert, key) = (self.said("crt"), self.said("key"));
+            cas = Vec::from_iter(self.said("mutual_tls_cas"));
             if cert.is_none() && key.is_none() && !self.0.contains_key("terminate_at") {
-                return if self.0.contains_key("mutual_tls_cas") {
-                    Err("mutual_tls_cas needs crt and key here".into())
-                } else {
+                return if cas.is_empty() {
                     Ok(None)
+                } else {
+                    Err("mutual_tls_cas needs crt and key here".into())
                 };
             }
         } else {
-            if own
-                .text("min_version")
-                .is_some_and(|version| version != "1.2")
-                || own
-                    .text("max_version")
-                    .is_some_and(|version| version != "1.3")
-            {
-                return Err("agent_tls_termination: TLS 1.2 and 1.3 are both on; choosing between them cannot be done yet".into());
-            }
             (cert, key) = (
-                own.text("server_certificate"),
-                own.text("server_private_key"),
+                own.said("server_certificate"),
+                own.said("server_private_key"),
             );
             cas = own.texts("mutual_tls_certificate_authorities");
         }
         let (Some(cert), Some(key)) = (cert, key) else {
             return Err("TLS can end in the agent with both a certificate and its key only".into());
         };
-        let cas: Result<Vec<String>, String> = cas.iter().map(|ca| pem(ca)).collect();
-        let cas = cas?.join("\n");
         Ok(Some(AgentTls {
             cert: pem(&cert)?,
-            key: pem(&key)?.into(),
-            client_cas: (!cas.is_empty()).then_some(cas),
+            key: pem(&key)?,
+            client_cas: cas.iter().map(|ca| pem(ca)).collect::<Result<_, _>>()?,
+            min_version,
+            max_version,
         }))
     }
 }
 
+/// An endpoint has one policy, however it is given.
+const POLICIES: [&str; 5] = [
+    "traffic_policy",
+    "traffic_policy_file",
+    "traffic_policy_url",
+    "policy",
+    "policy_file",
+];
+/// Bytes of a file that an option names.
+const LARGEST: u64 = 1 << 20;
 const HTTP_ONLY: &[&str] = &[
     "schemes",
     "app_protocol",
@@ -445,24 +508,58 @@ const HTTP_ONLY: &[&str] = &[
     "file_listing",
 ];
 
-fn pem(text: &str) -> Result<String, String> {
+fn pem(text: &str) -> Result<Pem, String> {
     if text.contains("-----BEGIN") {
-        Ok(text.to_owned())
-    } else {
-        file(text)
+        return Ok(Pem {
+            text: text.to_owned().into(),
+            file: None,
+        });
+    }
+    Ok(Pem {
+        text: file(text)?.into(),
+        file: std::path::absolute(place(text)).ok(),
+    })
+}
+
+/// Where a file is that an option names, by the directory the agent was started in.
+fn place(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(path),
     }
 }
 
-/// A file that an option names, by the directory the agent was started in.
+/// The text of a file. Blocks on the file system.
 fn file(path: &str) -> Result<String, String> {
-    let place = match (path.strip_prefix("~/"), std::env::home_dir()) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => PathBuf::from(path),
+    let read = || {
+        let place = place(path);
+        let metadata = std::fs::metadata(&place)?;
+        // A pipe would be waited for, and a device may never end.
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
+        if metadata.len() > LARGEST {
+            return Err(io::Error::other("it is too large"));
+        }
+        std::fs::read_to_string(place)
     };
-    std::fs::read_to_string(place).map_err(|error| {
+    read().map_err(|error| {
         let reason = crate::board::without_number(&error.to_string());
         format!("cannot read {path}: {reason}")
     })
+}
+
+/// As files have it for names: letters, digits, signs and blanks of any language, and nothing that a terminal obeys or
+/// that cannot be seen.
+fn is_printable(letter: char) -> bool {
+    let unseen = matches!(
+        letter,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180e}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e000}'..='\u{f8ff}'
+            | '\u{e0000}'..='\u{e007f}' | '\u{f0000}'..
+    );
+    letter == ' ' || !(unseen || letter.is_control() || letter.is_whitespace())
 }
 
 #[cfg(test)]
@@ -638,7 +735,27 @@ mod tests {
                 json!({"proto": "http", "addr": 1, "domain": "a", "subdomain": "b"}),
                 "exclude each other",
             ),
-            (json!({"labels": ["a=b"], "addr": 1}), "labels"),
+            (
+                json!({"labels": ["ab"], "addr": 1}),
+                "write it as key=value",
+            ),
+            (json!({"labels": ["a=b"]}), "missing addr"),
+            (
+                json!({"proto": "http", "addr": 1, "subdomain": "a_b"}),
+                "a subdomain has letters",
+            ),
+            (
+                json!({"proto": "tcp", "addr": 1, "upstream_tls_verify": true}),
+                "makes no sense",
+            ),
+            (
+                json!({"proto": "http", "addr": 1, "name": "a\u{202e}b"}),
+                "control characters",
+            ),
+            (
+                json!({"proto": "http", "addr": 1, "policy_file": "/dev/zero"}),
+                "it is no file",
+            ),
             (
                 json!({"proto": "http", "addr": 1, "traffic_policy": 3}),
                 "an object or its text",
@@ -655,10 +772,26 @@ mod tests {
             let told = tunnel(body.clone()).unwrap_err();
             assert!(told.contains(part), "{body}: {told}");
         }
-        assert!(
-            read_json(json!({"name": "x"}), Family::Endpoint)
-                .unwrap_err()
-                .contains("upstream.url")
-        );
+        for (body, part) in [
+            (json!({"name": "x"}), "upstream.url"),
+            (json!({"labels": ["a=b"], "upstream": {"url": 1}}), "labels"),
+        ] {
+            let told = read_json(body, Family::Endpoint).unwrap_err();
+            assert!(told.contains(part), "{told}");
+        }
+    }
+
+    #[test]
+    fn labels_stand_in_the_place_of_a_url() {
+        for (addr, proto) in [
+            (json!(80), "https"),
+            (json!("tcp://h:22"), "tcp"),
+            (json!("tls://h:443"), "tls"),
+        ] {
+            let plans = tunnel(json!({"name": "l", "addr": addr, "labels": ["a=b", "c=d=e"]}));
+            let plan = plans.unwrap().remove(0);
+            assert_eq!((plan.proto.as_str(), plan.url.as_str()), (proto, ""));
+            assert_eq!(plan.shown_labels(), "a=b,c=d=e");
+        }
     }
 }

@@ -65,6 +65,8 @@ impl Web {
                 ));
             }
             wanted.rename(&name);
+            // One change after the other: each finds what the last one has left.
+            let _turn = self.changing.turn(&name).await;
             match self.agent.roster.get(&name) {
                 Some(endpoint) => self.change(&endpoint, wanted).await,
                 None => self.start(wanted, Family::Endpoint).await,
@@ -121,8 +123,7 @@ impl Web {
         let mux = self.session().await?;
         let mut started: Vec<(Arc<Endpoint>, Bound)> = Vec::new();
         for endpoint in endpoints {
-            if let (Some((first, _)), false) = (started.first(), wanted.names_url) {
-                // The second scheme of a random name is to have the same.
+            if let (Some((first, _)), true) = (started.first(), endpoint.plan.host_of.is_some()) {
                 endpoint.follow(first);
             }
             let endpoint = Arc::new(endpoint);
@@ -211,7 +212,10 @@ impl Web {
 
     async fn read(&self, body: Object, family: Family) -> Result<Definition, Problem> {
         let refuse = |text| Problem::definition(family, text);
-        let mut wanted = definition::read(body, family).map_err(refuse)?;
+        // Options name files, and a file system may be slow.
+        let read = tokio::task::spawn_blocking(move || definition::read(body, family)).await;
+        let read = read.map_err(|error| Problem::internal(error.to_string()))?;
+        let mut wanted = read.map_err(refuse)?;
         if let Some(url) = &wanted.policy_url {
             let text = self.policy(url).await.map_err(|cause| {
                 refuse(format!("traffic_policy_url: cannot fetch {url}: {cause}"))
@@ -256,6 +260,9 @@ impl Definition {
                 ""
             };
             plan.name = format!("{name}{rest}");
+            if let Some(leader) = &mut plan.host_of {
+                name.clone_into(leader);
+            }
         }
     }
 }

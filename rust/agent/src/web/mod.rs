@@ -1,8 +1,9 @@
 //! The local HTTP interface (agent-api): what runs here, and how to start and stop it.
 //!
-//! - [`listen`]: where it is found. [`guard`]: who may ask. [`route`]: what there is to ask for.
+//! - [`listen`]: where it is found. [`places`]: for how many at once. [`guard`]: who may ask. [`route`]: what there is to
+//!   ask for.
 //! - [`reply`], [`names`], [`objects`]: how answers look.
-//! - [`endpoints`], [`definition`]: endpoints that are started while the agent runs.
+//! - [`endpoints`], [`definition`], [`turns`]: endpoints that are started while the agent runs.
 //! - [`requests`]: what visitors asked of them.
 //! - [`ui`]: the page for people.
 //!
@@ -15,9 +16,11 @@ mod guard;
 mod listen;
 mod names;
 mod objects;
+mod places;
 mod reply;
 mod requests;
 mod route;
+mod turns;
 mod ui;
 
 use std::convert::Infallible;
@@ -32,11 +35,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use self::guard::Guard;
+use self::places::{Place, Places};
 use self::reply::Reply;
+use self::turns::Turns;
 use crate::plan;
 use crate::run::AgentError;
 use crate::session::Agent;
@@ -58,6 +62,8 @@ pub(crate) struct Listening {
 struct Web {
     agent: Arc<Agent>,
     guard: Guard,
+    /// Endpoints that are being changed.
+    changing: Turns,
 }
 
 /// Binds the listener, and tells where it is.
@@ -97,8 +103,9 @@ impl Listening {
         let web = Arc::new(Web {
             agent,
             guard: self.guard,
+            changing: Turns::default(),
         });
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let places = Places::new(CONNECTIONS);
         let mut tasks = JoinSet::new();
         for listener in self.listeners {
             tasks.spawn(accept(listener, web.clone(), places.clone()));
@@ -107,13 +114,9 @@ impl Listening {
     }
 }
 
-async fn accept(listener: TcpListener, web: Arc<Web>, places: Arc<Semaphore>) {
+async fn accept(listener: TcpListener, web: Arc<Web>, places: Arc<Places>) {
     let mut connections = JoinSet::new();
     loop {
-        // Who comes when all places are taken waits for one.
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
-        };
         let accepted = loop {
             tokio::select! {
                 accepted = listener.accept() => break accepted,
@@ -124,10 +127,12 @@ async fn accept(listener: TcpListener, web: Arc<Web>, places: Arc<Semaphore>) {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
+        let taken = places.take().await;
         let web = web.clone();
         connections.spawn(async move {
-            web.serve(socket).await;
-            drop(place);
+            let place = taken.place.clone();
+            let lost = taken.place.lost.clone();
+            lost.run_until_cancelled(web.serve(socket, place)).await;
         });
     }
 }
@@ -135,11 +140,16 @@ async fn accept(listener: TcpListener, web: Arc<Web>, places: Arc<Semaphore>) {
 // === impl Web ===
 
 impl Web {
-    async fn serve(self: Arc<Self>, socket: TcpStream) {
+    async fn serve(self: Arc<Self>, socket: TcpStream, place: Arc<Place>) {
         let _ = socket.set_nodelay(true);
         let service = service_fn(move |request| {
             let web = self.clone();
-            async move { Ok::<_, Infallible>(web.answer(request).await) }
+            let answering = place.answering();
+            async move {
+                let reply = web.answer(request).await;
+                drop(answering);
+                Ok::<_, Infallible>(reply)
+            }
         });
         // Who goes away in the middle has nothing to be told.
         let _ = http1::Builder::new()

@@ -14,18 +14,37 @@ use crate::metrics::{Figures, Metrics};
 const COMPATIBLE: &str = "3.39.0";
 
 pub(super) fn tunnel(endpoint: &Endpoint, bound: &Bound) -> Value {
-    json!({
+    let url = public_url(endpoint, bound);
+    let mut object = json!({
         "name": endpoint.plan.name,
         "ID": bound.id,
         "uri": names::uri("/api/tunnels/", &endpoint.plan.name),
-        "public_url": bound.url,
-        "proto": scheme(&bound.url),
+        "public_url": url,
+        "proto": scheme(url),
         "config": {
             "addr": endpoint.plan.shown_upstream(),
             "inspect": endpoint.inspects(),
         },
         "metrics": metrics(endpoint),
-    })
+    });
+    if !endpoint.plan.labels.is_empty() {
+        object["labels"] = labels(endpoint);
+    }
+    object
+}
+
+/// Who is found by labels has no URL of its own.
+fn public_url<'a>(endpoint: &Endpoint, bound: &'a Bound) -> &'a str {
+    if endpoint.plan.labels.is_empty() {
+        &bound.url
+    } else {
+        ""
+    }
+}
+
+fn labels(endpoint: &Endpoint) -> Value {
+    let pairs = endpoint.plan.labels.iter();
+    pairs.map(|(key, value)| format!("{key}={value}")).collect()
 }
 
 pub(super) fn endpoint(endpoint: &Endpoint, bound: &Bound) -> Value {
@@ -37,9 +56,13 @@ pub(super) fn endpoint(endpoint: &Endpoint, bound: &Bound) -> Value {
     set("id", bound.id.as_str().into());
     set("name", plan.name.as_str().into());
     set("uri", names::uri("/api/endpoints/", &plan.name).into());
-    set("url", bound.url.as_str().into());
-    set("public_url", bound.url.as_str().into());
-    set("proto", scheme(&bound.url).into());
+    let url = public_url(endpoint, bound);
+    set("url", url.into());
+    set("public_url", url.into());
+    set("proto", scheme(url).into());
+    if !plan.labels.is_empty() {
+        set("labels", labels(endpoint));
+    }
     set("upstream", upstream(endpoint));
     set("inspect", endpoint.inspects().into());
     set("bindings", json!(bindings(endpoint, bound)));

@@ -1,12 +1,14 @@
 //! What there is to ask for (agent-api §4).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use serde_json::{Map, Value, json};
+use tokio::time::timeout;
 
 use super::definition::Family;
 use super::endpoints::object;
@@ -17,6 +19,7 @@ use crate::endpoint::{Bound, Endpoint};
 pub(super) const READ: &str = "GET, HEAD";
 /// Bytes of a request's body.
 const LARGEST: usize = 1 << 20;
+const BODY: Duration = Duration::from_secs(10);
 
 /// Whether a request gets records of its own in the log: those of programs do.
 pub(super) fn is_told(path: &str) -> bool {
@@ -167,8 +170,9 @@ pub(super) async fn json_object(
     {
         return Err(Problem::not_json());
     }
-    let collected = Limited::new(body, LARGEST).collect().await;
+    let collected = timeout(BODY, Limited::new(body, LARGEST).collect()).await;
     let bytes = collected
+        .map_err(|_| Problem::body("the body did not come in time"))?
         .map_err(|error| {
             if error.is::<LengthLimitError>() {
                 Problem::too_large(LARGEST)

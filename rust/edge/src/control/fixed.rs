@@ -114,8 +114,21 @@ impl Fixed {
         let lists = self.0.load();
         let known = lists.known(ask.account)?;
         let permits = |rule: &String| {
-            let carried = |(key, value)| lower(&format!("bind:{key}={value}")) == *rule;
-            rule == "bind:*" || ask.labels.iter().any(carried)
+            let Some(pattern) = rule.strip_prefix("bind:") else {
+                return false;
+            };
+            // `app=*` is any value of it.
+            let carried = |(key, value)| {
+                [value, "*"]
+                    .iter()
+                    .any(|value| lower(&format!("{key}={value}")) == pattern)
+            };
+            pattern == "*"
+                || ask
+                    .labels
+                    .iter()
+                    .map(|(key, value)| (key, value.as_str()))
+                    .any(carried)
         };
         if known.acl.is_empty() || known.acl.iter().any(permits) {
             return Ok(());
@@ -273,7 +286,7 @@ mod tests {
         let config = serde_json::from_value(serde_json::json!({
             "tokens": [
                 {"token": "secret-a", "name": "ann"},
-                {"token": "secret-b", "name": "bo", "acl": ["bind:*.Bo.test", "bind:h:7", "bind:app=web"]},
+                {"token": "secret-b", "name": "bo", "acl": ["bind:*.Bo.test", "bind:h:7", "bind:app=web", "bind:team=*"]},
                 {"token": "secret-c", "name": "cy"},
             ],
             "reserved": [
@@ -362,6 +375,8 @@ mod tests {
         assert_eq!(code("secret-a", "app", "any"), None);
         assert_eq!(code("secret-b", "app", "web"), None);
         assert_eq!(code("secret-b", "app", "api"), Some(399));
+        assert_eq!(code("secret-b", "team", "any"), None);
+        assert_eq!(code("secret-b", "teams", "any"), Some(399));
     }
 
     #[test]

@@ -29,12 +29,12 @@ const SNIFF: usize = 512;
 
 /// The answer to `head` for the file at `path`. Blocks on the file system.
 pub(super) fn file(path: &Path, head: &request::Parts) -> io::Result<Response<Body>> {
-    let mut file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        // A device or a pipe could block for ever.
+    // To open a pipe nobody writes into would wait for ever, and a device may do anything.
+    if !path.metadata()?.is_file() {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
     let validators = Validators::of(&metadata);
     let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed());
     validators.write(response.headers_mut());

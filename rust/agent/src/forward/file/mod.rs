@@ -1,4 +1,4 @@
-//! `file://` upstreams: a folder served over HTTP/1.1 (agent-behaviour §4.4).
+//! `file://` upstreams: a folder served over HTTP/1.1, or HTTP/2 where the edge was told so (agent-behaviour §4.4).
 //!
 //! GET and HEAD only; index pages, single ranges, validators. What a request path may name is
 //! decided in [`path`]; what is sent about a file in [`entity`]; a folder's page in [`listing`].
@@ -19,7 +19,7 @@ use http_body_util::Full;
 use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::path::Refused;
@@ -51,11 +51,15 @@ impl FileRoot {
     }
 }
 
-/// Answers every request that comes over `stream` until the edge closes it.
+/// Answers every request that comes over `stream` until the edge closes it. `http2`: the edge begins with its preface.
 ///
 /// # Errors
 /// What hyper says of a stream that broke or carried no HTTP; nothing that concerns one file.
-pub(crate) async fn serve<S>(stream: S, root: Arc<FileRoot>) -> Result<(), hyper::Error>
+pub(crate) async fn serve<S>(
+    stream: S,
+    root: Arc<FileRoot>,
+    http2: bool,
+) -> Result<(), hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -63,10 +67,13 @@ where
         let root = Arc::clone(&root);
         async move { Ok::<_, Infallible>(answer(&root, request).await) }
     });
-    hyper::server::conn::http1::Builder::new()
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream), service)
-        .await
+    let io = TokioIo::new(stream);
+    if http2 {
+        let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        return builder.serve_connection(io, service).await;
+    }
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.half_close(true).serve_connection(io, service).await
 }
 
 async fn answer(root: &Arc<FileRoot>, request: Request<Incoming>) -> Response<Body> {
@@ -99,6 +106,9 @@ fn find(root: &FileRoot, head: &http::request::Parts) -> Response<Body> {
         Err(refused) => return refusal(refused),
     };
     if !wanted.is_dir() {
+        if head.uri.path().ends_with('/') {
+            return refusal(Refused::Io(io::ErrorKind::NotADirectory.into()));
+        }
         return entity::file(&wanted, head).unwrap_or_else(|error| refusal(Refused::Io(error)));
     }
     if !head.uri.path().ends_with('/') {

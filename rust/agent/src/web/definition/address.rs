@@ -116,7 +116,7 @@ fn host_and_port(text: &str, rest: &str) -> Result<(String, Option<u16>), String
             let bare = address.split('%').next().unwrap_or_default();
             bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6())
         }
-        None => host.bytes().all(named),
+        None => host.bytes().all(named) && !host.starts_with('-'),
     };
     if !good {
         let hint = if host.contains(':') {

@@ -10,6 +10,8 @@ pub(super) enum Kind {
     Flag,
     /// A list of texts, or one alone.
     Texts,
+    /// What stands before the base domain of an edge.
+    Label,
     /// Any object, or a text.
     Tree,
     OneOf(&'static [&'static str]),
@@ -18,17 +20,17 @@ pub(super) enum Kind {
 
 pub(super) type Keys = [(&'static str, Kind)];
 
-use Kind::{Flag, OneOf, Text, Texts, Tree};
+use Kind::{Flag, Label, OneOf, Text, Texts, Tree};
 
 const ANY: usize = 1 << 20;
 const VERSIONS: &[&str] = &["1", "2"];
 const HTTP: &[&str] = &["http1", "http2"];
 
-/// All options of a tunnel; old names that files no longer know are the last.
+/// All options of a tunnel, as files have them.
 pub(super) const TUNNEL: &Keys = &[
     ("addr", Text(ANY)),
     ("proto", Text(ANY)),
-    ("url", Texts),
+    ("url", Text(ANY)),
     ("name", Text(255)),
     ("metadata", Text(4096)),
     ("description", Text(255)),
@@ -50,7 +52,7 @@ pub(super) const TUNNEL: &Keys = &[
     ("schemes", Texts),
     ("domain", Text(ANY)),
     ("hostname", Text(ANY)),
-    ("subdomain", Text(ANY)),
+    ("subdomain", Label),
     ("remote_addr", Text(ANY)),
     ("terminate_at", OneOf(&["edge", "agent", "upstream"])),
     ("crt", Text(ANY)),
@@ -98,6 +100,10 @@ pub(super) const TUNNEL: &Keys = &[
     ),
     ("websocket_tcp_converter", Flag),
     ("labels", Texts),
+];
+
+/// Names of version 1 and 2 that libraries still use.
+pub(super) const OLD: &Keys = &[
     ("bind_tls", OneOf(&["true", "false", "both"])),
     ("auth", Text(ANY)),
     ("verify_upstream_tls", Flag),
@@ -106,8 +112,9 @@ pub(super) const TUNNEL: &Keys = &[
 
 const HEADERS: &Keys = &[("add", Texts), ("remove", Texts)];
 
-/// What an endpoint has besides the options of a tunnel, which libraries pass on here too.
+/// What an endpoint has besides the options of a tunnel, or otherwise. Libraries pass those of a tunnel on here too.
 pub(super) const ENDPOINT: &Keys = &[
+    ("url", Texts),
     (
         "upstream",
         Kind::Map(&[
@@ -202,10 +209,22 @@ fn convert(value: Value, kind: &Kind, path: &str) -> Result<Value, Vec<String>> 
                 Value::Array(items) => items,
                 one => vec![one],
             };
-            let texts: Option<Vec<String>> = items.iter().map(scalar).collect();
+            let said = items.iter().filter(|item| !item.is_null());
+            let texts: Option<Vec<String>> = said.map(scalar).collect();
             texts
                 .map(Value::from)
                 .ok_or_else(|| vec![format!("{path}: expected a list of texts")])
+        }
+        Kind::Label => {
+            let text = scalar(&value).ok_or_else(|| wrong("a text", &value))?;
+            let named = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+            if !text.is_empty() && text.bytes().all(named) {
+                Ok(text.into())
+            } else {
+                Err(vec![format!(
+                    "{path}: {text:?}: a subdomain has letters, digits, - and . only"
+                )])
+            }
         }
         Kind::Tree => match value {
             Value::Object(_) | Value::String(_) => Ok(value),

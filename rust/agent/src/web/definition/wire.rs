@@ -150,10 +150,11 @@ fn headers(given: &Given, upstream: &str, opts: &mut Opts) -> Result<(), String>
     let host = given.text("host_header").filter(|host| host != "preserve");
     if let Some(host) = host {
         let host = if host == "rewrite" {
-            upstream
+            // A socket and a folder have no name of their own.
+            let network = upstream
                 .split_once("://")
-                .map_or(upstream, |(_, rest)| rest)
-                .to_owned()
+                .filter(|(scheme, _)| *scheme != "file");
+            network.map_or("localhost", |(_, rest)| rest).to_owned()
         } else {
             host
         };
@@ -176,7 +177,7 @@ fn is_header(text: &str) -> bool {
 
 fn tls(given: &Given, proto: &str, opts: &mut Opts) -> Result<(), String> {
     let encoded = |key: &str| -> Result<Option<String>, String> {
-        let read = given.text(key).map(|path| super::file(&path)).transpose()?;
+        let read = given.said(key).map(|path| super::file(&path)).transpose()?;
         Ok(read.map(|text| STANDARD.encode(text)))
     };
     if matches!(proto, "http" | "https") {

@@ -117,7 +117,7 @@ fn of_endpoint(plan: &EndpointPlan) -> Value {
     shown.set("inspect", plan.inspect);
     shown.set("upstream", upstream.0);
     if let Some(tls) = &plan.agent_tls {
-        let clients = tls.client_cas.is_some();
+        let clients = !tls.client_cas.is_empty();
         shown.set(
             "agent_tls_termination",
             json!({"mutual_tls": clients, "server_private_key": MASK}),
