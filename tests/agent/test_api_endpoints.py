@@ -141,8 +141,8 @@ def test_a6_an_endpoint_has_its_keys_in_every_place(api: LocalApi, upstream: Htt
     }
     made = api.post("/api/endpoints", body)
     assert set(made) == {
-        *("id", "name", "uri", "url", "public_url", "proto", "upstream", "inspect", "bindings"),
-        *("pooling_enabled", "description", "metadata", "metrics"),
+        *("id", "name", "uri", "url", "public_url", "proto", "upstream", "config", "inspect"),
+        *("bindings", "pooling_enabled", "description", "metadata", "metrics"),
     }
     assert made["upstream"] == {
         "url": f"http://127.0.0.1:{upstream.port}",

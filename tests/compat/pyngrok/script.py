@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 from pyngrok import agent, ngrok  # type: ignore[import-not-found]
 from pyngrok.conf import PyngrokConfig  # type: ignore[import-not-found]
-from pyngrok.exception import PyngrokNgrokHTTPError  # type: ignore[import-not-found]
+from pyngrok.exception import PyngrokNgrokError, PyngrokNgrokHTTPError  # type: ignore[import-not-found]
 
 path, version, config, upstream = sys.argv[1:]
 known = socket.getaddrinfo
@@ -78,10 +78,14 @@ told["tcp"] = [tcp.proto, (tcp.public_url or "").split(":")[0], tcp.upstream["ur
 for one in ngrok.get_tunnels(settings):
     ngrok.disconnect(one.public_url, settings)
 told["left"] = len(ngrok.get_tunnels(settings))
-told["version"] = ngrok.get_version(settings)[0]
 told["errors"] = [log.line for log in process.logs if log.lvl in ("ERROR", "CRITICAL")]
 ngrok.kill(settings)
 told["gone"] = process.proc.poll() is not None
+told["version"] = ngrok.get_version(settings)[0]
+try:
+    told["update"] = ngrok.update(settings)
+except PyngrokNgrokError as error:
+    told["update"] = str(error)
 json.dump(told, sys.stdout)
 sys.stdout.flush()
 os._exit(0)

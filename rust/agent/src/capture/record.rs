@@ -44,8 +44,8 @@ pub(crate) struct Exchange {
     pub(crate) note: Option<&'static str>,
     /// Behind the heads both sides speak something else: what they say is kept in pieces.
     pub(crate) switched: bool,
-    /// Bytes of a body that may be kept, each way.
-    most: usize,
+    /// Bytes that each side may take, but for the request's head.
+    half: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl Exchange {
             took: None,
             note: None,
             switched: false,
-            most: (limit.saturating_sub(OVERHEAD + head.len()) / 2).min(KEPT),
+            half: limit.saturating_sub(OVERHEAD + head.len()) / 2,
         }
     }
 
@@ -130,43 +130,42 @@ impl Exchange {
 
     /// `expected`: what the body is said to have.
     pub(super) fn sent(&mut self, bytes: &[u8], expected: u64) {
-        self.request.take(bytes, expected, self.most);
+        self.request.take(bytes, expected, self.half.min(KEPT));
     }
 
     pub(super) fn sent_piece(&mut self, bytes: &[u8], at: Duration) {
-        self.request.take(bytes, 0, self.most);
+        self.request.take(bytes, 0, self.half.min(KEPT));
         self.request.mark(at);
     }
 
     pub(super) fn sent_trailers(&mut self, lines: &[u8]) {
-        self.request.trail(lines, self.most);
+        self.request.trail(lines, self.half);
     }
 
     pub(super) fn received_trailers(&mut self, lines: &[u8]) {
-        let most = self.most;
+        let half = self.half;
         if let Some(response) = &mut self.response {
-            response.trail(lines, most);
+            response.trail(lines, half - response.head.len());
         }
     }
 
     pub(super) fn answered(&mut self, head: &[u8]) {
-        let room = self.most;
         self.state = State::Answered;
         // A head that has no room is not kept at all; half a head would be read as another.
         let mut response = Message::default();
-        if head.len() <= room {
+        if head.len() <= self.half {
             response.head = head.to_vec();
         } else {
             response.truncated = true;
         }
-        self.most -= head.len().min(room);
         self.response = Some(response);
     }
 
     pub(super) fn received(&mut self, bytes: &[u8], expected: u64) {
-        let most = self.most;
+        let half = self.half;
         if let Some(response) = &mut self.response {
-            response.take(bytes, expected, most);
+            let room = half - response.head.len();
+            response.take(bytes, expected, room.min(KEPT));
         }
     }
 

@@ -21,10 +21,7 @@ pub(super) fn tunnel(endpoint: &Endpoint, bound: &Bound) -> Value {
         "uri": names::uri("/api/tunnels/", &endpoint.plan.name),
         "public_url": url,
         "proto": scheme(url),
-        "config": {
-            "addr": endpoint.plan.shown_upstream(),
-            "inspect": endpoint.inspects(),
-        },
+        "config": config(endpoint),
         "metrics": metrics(endpoint),
     });
     if !endpoint.plan.labels.is_empty() {
@@ -47,6 +44,13 @@ fn labels(endpoint: &Endpoint) -> Value {
     pairs.map(|(key, value)| format!("{key}={value}")).collect()
 }
 
+fn config(endpoint: &Endpoint) -> Value {
+    json!({
+        "addr": endpoint.plan.shown_upstream(),
+        "inspect": endpoint.inspects(),
+    })
+}
+
 pub(super) fn endpoint(endpoint: &Endpoint, bound: &Bound) -> Value {
     let plan = &endpoint.plan;
     let mut object = Map::new();
@@ -64,6 +68,8 @@ pub(super) fn endpoint(endpoint: &Endpoint, bound: &Bound) -> Value {
         set("labels", labels(endpoint));
     }
     set("upstream", upstream(endpoint));
+    // Of tunnels, but libraries look for it here too.
+    set("config", config(endpoint));
     set("inspect", endpoint.inspects().into());
     set("bindings", json!(bindings(endpoint, bound)));
     set("pooling_enabled", plan.pooling_enabled.into());
