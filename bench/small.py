@@ -163,8 +163,8 @@ def _measured(here: Home, one: Setting, pid: int, minutes: float) -> Row:
 
     def visit(_: int) -> int:
         with Visitor(here.edge, here.url("small")) as visitor:
-            visitor.ask("POST", "/slow", body=b"x" * LARGE)
-            return visitor.get(f"/bytes/{LARGE}").status
+            assert visitor.get(f"/bytes/{LARGE}").status == 200
+            return visitor.ask("POST", "/slow", body=b"x" * LARGE).status
 
     with ThreadPoolExecutor(VISITORS) as pool:
         visits = [pool.submit(visit, number) for number in range(VISITORS)]
