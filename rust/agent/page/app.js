@@ -1,7 +1,7 @@
 // The page: inspection of requests, and the status of the agent.
 import { html, render, useCallback, useEffect, useMemo, useRef, useState } from "./html.js";
 import { api, follow } from "./api.js";
-import { decode, latin1 } from "./bytes.js";
+import { decode, text } from "./bytes.js";
 import { Detail } from "./detail.js";
 import { FilterBar, fromUrl, toQuery } from "./filter.js";
 import * as har from "./har.js";
@@ -150,7 +150,7 @@ function Inspect({ state, setState, setUp, tell, help }) {
   const summaries = useMemo(() => {
     if (!imported) return null;
     const wanted = (filter.text || "").toLowerCase();
-    const has = (entry) => [entry.request, entry.response].some((one) => one && latin1(decode(one.raw)).toLowerCase().includes(wanted));
+    const has = (entry) => [entry.request, entry.response].some((one) => one && text(decode(one.raw)).toLowerCase().includes(wanted));
     return imported.filter((entry) => !wanted || has(entry)).map(har.summary);
   }, [imported, filter.text]);
   const requests = summaries || shown;

@@ -3,7 +3,7 @@ import { html, useEffect, useMemo, useState } from "./html.js";
 import { field, hex, isText, mediaType, plain, text } from "./bytes.js";
 import { holds, marked } from "./find.js";
 import * as formats from "./formats.js";
-import { size } from "./show.js";
+import { duration, size } from "./show.js";
 import { Tabs } from "./tabs.js";
 
 /** Characters shown of a text before somebody asks for more. */
@@ -48,7 +48,7 @@ export function Body({ id, message, truncated, find, at }) {
   const titles = Object.fromEntries(views.map((name) => [name, TITLES[name]]));
   const unpacked = coding && !body.left ? `, ${size(body.bytes.length)} without ${coding}` : "";
   const panel = html`${notes.map((note) => html`<p class="fault" key=${note}>${note}</p>`)}
-    <${View} id=${id} bytes=${body.bytes} type=${type} params=${params} find=${find} headers=${message.headers} />`;
+    <${View} id=${id} bytes=${body.bytes} type=${type} params=${params} find=${find} headers=${message.headers} stream=${coding ? null : message.stream} />`;
   return html`<div class="body">
     <${Tabs} id=${id} label="How the body is shown" titles=${titles} chosen=${view} choose=${setChosen} panel=${panel}>
       <span class="soft grow">${type || "no content type"}, ${size(message.body.length)}${unpacked}</span>
@@ -186,12 +186,12 @@ function Image({ bytes, type }) {
   return html`<figure class="image">${at && html`<img src=${at} alt="The body as an image" onLoad=${measure} onError=${() => setSaid("broken")} />`}<figcaption class="soft">${said}</figcaption></figure>`;
 }
 
-function Events({ bytes, params, find }) {
-  const found = useMemo(() => formats.events(text(bytes, params.charset)), [bytes]);
+function Events({ bytes, params, find, stream }) {
+  const found = useMemo(() => (stream ? formats.timedEvents(stream, params.charset) : formats.events(text(bytes, params.charset))), [bytes, stream]);
   if (!found.length) return html`<p class="soft">No whole event so far.</p>`;
-  const last = Math.max(0, found.length - 2000);
-  return html`<div class="wide"><table class="frames"><thead><tr><th scope="col">#</th><th scope="col">Way</th><th scope="col">Event</th><th scope="col">Size</th><th scope="col">Data</th></tr></thead><tbody>
-    ${found.slice(last).map((event, index) => html`<tr class="down" key=${last + index}><td>${event.id || last + index + 1}</td><td title="upstream to visitor">↓</td><td>${event.event}</td>
+  const first = Math.max(0, found.length - 2000);
+  return html`<div class="wide" tabindex="0" role="region" aria-label="Events"><table class="frames"><thead><tr>${stream && html`<th scope="col">At</th>`}<th scope="col">Way</th><th scope="col">Id</th><th scope="col">Event</th><th scope="col">Size</th><th scope="col">Data</th></tr></thead><tbody>
+    ${found.slice(first).map((event, index) => html`<tr class="down" key=${first + index}>${stream && html`<td>${duration(event.at)}</td>`}<td class="way" title="upstream to visitor">↓</td><td>${event.id}</td><td>${event.event}</td>
       <td>${size(new TextEncoder().encode(event.data).length)}</td><td>${marked(event.data, find)}</td></tr>`)}
   </tbody></table></div>`;
 }

@@ -17,7 +17,9 @@ export function opened(entry) {
   const request = split(decode(entry.request.raw));
   const response = entry.response && split(decode(entry.response.raw));
   const { decoded } = entry;
-  return { ...entry, asked: { ...request, decoded, method: entry.request.method, path: entry.request.uri }, answered: response && { ...response, decoded } };
+  const pieces = entry.response && entry.response.stream;
+  const stream = pieces && pieces.length ? pieces.map(({ at, raw }) => ({ at, bytes: decode(raw) })) : null;
+  return { ...entry, asked: { ...request, decoded, method: entry.request.method, path: entry.request.uri }, answered: response && { ...response, decoded, stream } };
 }
 
 export function Detail({ id, version, imported, looked, endpoints, select, close, tell }) {
@@ -80,6 +82,7 @@ export function Detail({ id, version, imported, looked, endpoints, select, close
         <time datetime=${entry.start} title=${entry.start}>${time(entry.start)}</time>
         <span>from ${entry.remote_addr}</span>
         <span>to ${entry.tunnel_name}</span>
+        ${entry.note && html`<span class="fault">${entry.note}</span>`}
         ${entry.replay_of && html`<span>replay of <a href=${`#${entry.replay_of}`}>${imported ? entry.replay_of : "the original"}</a></span>`}
       </p>
       <p class="row">
@@ -98,14 +101,21 @@ export function Detail({ id, version, imported, looked, endpoints, select, close
   </section>`;
 }
 
+async function onClipboard(said) {
+  // Away from this machine a page has no clipboard, but may still copy what is selected.
+  if (navigator.clipboard) return navigator.clipboard.writeText(said).then(() => true, () => false);
+  const field = document.body.appendChild(document.createElement("textarea"));
+  field.value = said;
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  return done;
+}
+
 function Copy({ entry, origin, tell }) {
   const copy = async (form) => {
-    try {
-      await navigator.clipboard.writeText(written(form, entry.asked, origin));
-      tell(`Copied for ${NAMES[form]}.`);
-    } catch {
-      tell("The browser does not let this page copy.");
-    }
+    const done = await onClipboard(written(form, entry.asked, origin));
+    tell(done ? `Copied for ${NAMES[form]}.` : "The browser does not let this page copy.");
   };
   return html`<label class="copy">Copy as <select id="copy" onChange=${(event) => (copy(event.target.value), (event.target.value = ""))}>
     <option value="">…</option>
@@ -147,7 +157,8 @@ function Headers({ entry, find }) {
   return html`
     ${secret && html`<${Reveal} open=${open} set=${setOpen} />`}
     <h3>Request</h3><${Pairs} pairs=${pairs(entry.asked)} find=${find} title="Headers of the request" />
-    ${entry.answered && html`<h3>Response</h3><${Pairs} pairs=${pairs(entry.answered)} find=${find} title="Headers of the response" />`}`;
+    ${entry.answered && html`<h3>Response</h3><${Pairs} pairs=${pairs(entry.answered)} find=${find} title="Headers of the response" />`}
+    ${[["request", entry.request], ["response", entry.response]].map(([side, one]) => one && one.trailers && one.trailers.length > 0 && html`<h3 key=${side}>Trailers of the ${side}</h3><${Pairs} pairs=${one.trailers} find=${find} title=${`Trailers of the ${side}`} />`)}`;
 }
 
 function Raw({ entry, find }) {

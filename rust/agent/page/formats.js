@@ -149,6 +149,23 @@ export function events(source) {
     .filter(Boolean);
 }
 
+/** The same out of pieces, each with the time `at` which it came, as events with theirs. */
+export function timedEvents(pieces, charset) {
+  const decoder = new TextDecoder(charset || "utf-8");
+  const found = [];
+  let rest = "";
+  for (const { at, bytes } of pieces) {
+    rest += decoder.decode(bytes, { stream: true });
+    // A line end may be cut in two.
+    const whole = rest.endsWith("\r") ? rest.slice(0, -1) : rest;
+    const blank = /[^]*(?:\n\n|\r\r|\r\n\r\n)/.exec(whole);
+    if (!blank) continue;
+    for (const event of events(blank[0])) found.push({ ...event, at });
+    rest = rest.slice(blank[0].length);
+  }
+  return found;
+}
+
 /** Messages of a gRPC body: `compressed`, `trailers` (gRPC-Web), `bytes`; a last one may be `cut`. */
 export function grpc(bytes) {
   const messages = [];

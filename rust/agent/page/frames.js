@@ -43,9 +43,9 @@ export function Frames({ entry, find }) {
   const first = Math.max(0, found.length - SHOWN);
   return html`${cut && html`<p class="fault">Only the first frames were kept: there were more than the limit.</p>`}
     <p class="soft">${found.length} ${found.length === 1 ? "frame" : "frames"}${first > 0 ? `, the last ${SHOWN} of them` : ""}</p>
-    <div class="wide"><table class="frames"><thead><tr><th scope="col">At</th><th scope="col">Way</th><th scope="col">Kind</th><th scope="col">Size</th><th scope="col">Content</th></tr></thead><tbody>
+    <div class="wide" tabindex="0" role="region" aria-label="Frames"><table class="frames"><thead><tr><th scope="col">At</th><th scope="col">Way</th><th scope="col">Kind</th><th scope="col">Size</th><th scope="col">Content</th></tr></thead><tbody>
     ${found.slice(first).map((frame, index) => html`<tr key=${first + index} class=${frame.way}>
-      <td>${duration(frame.at)}</td><td title=${WAYS[frame.way][1]}>${WAYS[frame.way][0]}</td>
+      <td>${duration(frame.at)}</td><td class="way" title=${WAYS[frame.way][1]}>${WAYS[frame.way][0]}</td>
       <td>${frame.kind}${frame.final ? "" : " …"}</td><td>${size(frame.length)}</td><td>${marked(formats.said(frame).slice(0, 4000), find)}${frame.cut ? " (cut)" : ""}</td></tr>`)}
   </tbody></table></div>`;
 }

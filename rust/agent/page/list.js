@@ -35,7 +35,7 @@ export function List({ requests, selected, select, many, empty }) {
     const next = Math.min(requests.length - 1, Math.max(0, (at < 0 ? -1 : at) + step));
     select(requests[next].id);
   };
-  return html`<div class="list" id="list" ref=${box} tabindex="0" role="listbox" aria-label="Requests" aria-activedescendant=${at < first || at >= last ? undefined : `r-${selected}`} onKeyDown=${keys}>
+  return html`<div class="list" id="list" ref=${box} tabindex="0" role=${requests.length ? "listbox" : "group"} aria-label="Requests" aria-activedescendant=${at < first || at >= last ? undefined : `r-${selected}`} onKeyDown=${keys}>
     ${requests.length > 0 && html`<div class="request heads" aria-hidden="true"><span>Method</span><span>Path</span><span>Status</span><span class="size">Size</span><span class="took">Took</span><span class="time">Began</span></div>`}
     ${requests.length ? html`<div class="rows" role="presentation" style=${{ height: `${requests.length * ROW}px` }}>
       ${requests.slice(first, last).map((request, index) => html`<${Row} key=${request.id} request=${request} top=${(first + index) * ROW}

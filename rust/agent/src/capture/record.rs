@@ -38,12 +38,17 @@ pub(crate) struct Exchange {
     pub(crate) request: Message,
     pub(crate) response: Option<Message>,
     pub(crate) state: State,
+    /// Until the head of the answer.
+    pub(crate) first: Option<Duration>,
     /// Until the end.
     pub(crate) took: Option<Duration>,
     /// Why there is no more of it.
     pub(crate) note: Option<&'static str>,
     /// Behind the heads both sides speak something else: what they say is kept in pieces.
     pub(crate) switched: bool,
+    /// The answer is a stream of events, each of which has its time.
+    events: bool,
+    begun: Instant,
     /// Bytes that each side may take, but for the request's head.
     half: usize,
 }
@@ -115,9 +120,12 @@ impl Exchange {
             },
             response: None,
             state: State::Pending,
+            first: None,
             took: None,
             note: None,
             switched: false,
+            events: false,
+            begun: Instant::now(),
             half: limit.saturating_sub(OVERHEAD + head.len()) / 2,
         }
     }
@@ -158,6 +166,10 @@ impl Exchange {
         } else {
             response.truncated = true;
         }
+        self.first = Some(self.begun.elapsed());
+        self.events = response.headers().any(|(name, value)| {
+            name.eq_ignore_ascii_case(b"content-type") && value.starts_with(b"text/event-stream")
+        });
         self.response = Some(response);
     }
 
@@ -166,6 +178,9 @@ impl Exchange {
         if let Some(response) = &mut self.response {
             let room = half - response.head.len();
             response.take(bytes, expected, room.min(KEPT));
+            if self.events {
+                response.mark(self.begun.elapsed());
+            }
         }
     }
 

@@ -35,6 +35,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use self::guard::Guard;
@@ -64,6 +65,8 @@ struct Web {
     guard: Guard,
     /// Endpoints that are being changed.
     changing: Turns,
+    /// Places of pages that follow what happens.
+    listeners: Arc<Semaphore>,
 }
 
 /// Binds the listener, and tells where it is.
@@ -104,6 +107,7 @@ impl Listening {
             agent,
             guard: self.guard,
             changing: Turns::default(),
+            listeners: Arc::new(Semaphore::new(ui::LISTENERS)),
         });
         let places = Places::new(CONNECTIONS);
         let mut tasks = JoinSet::new();

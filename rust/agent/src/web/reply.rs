@@ -100,6 +100,11 @@ impl Problem {
         .because("send the body as application/json")
     }
 
+    /// As much is being done as can be.
+    pub(super) fn busy(cause: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, 100, "busy").because(cause)
+    }
+
     pub(super) fn forbidden(cause: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, 100, "forbidden").because(cause)
     }

@@ -57,7 +57,8 @@ impl Web {
         found.map(|object| ok(&object)).ok_or_else(missing)
     }
 
-    fn captured(&self) -> Option<&Arc<Store>> {
+    /// Where they are kept; nothing: nowhere.
+    pub(super) fn captured(&self) -> Option<&Arc<Store>> {
         self.agent.forwarder.captured.as_ref()
     }
 

@@ -55,7 +55,7 @@ impl Web {
             };
         }
         if ui::is_of(path) {
-            return self.ui(&parts);
+            return self.ui(&parts, body).await;
         }
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
         match path.strip_suffix('/').unwrap_or(path) {
@@ -160,6 +160,15 @@ pub(super) async fn json_object(
     headers: &HeaderMap,
     body: Incoming,
 ) -> Result<Map<String, Value>, Problem> {
+    json_object_within(headers, body, LARGEST).await
+}
+
+/// The same, of so many bytes at most.
+pub(super) async fn json_object_within(
+    headers: &HeaderMap,
+    body: Incoming,
+    most: usize,
+) -> Result<Map<String, Value>, Problem> {
     let kind = headers
         .get(header::CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok());
@@ -170,12 +179,12 @@ pub(super) async fn json_object(
     {
         return Err(Problem::not_json());
     }
-    let collected = timeout(BODY, Limited::new(body, LARGEST).collect()).await;
+    let collected = timeout(BODY, Limited::new(body, most).collect()).await;
     let bytes = collected
         .map_err(|_| Problem::body("the body did not come in time"))?
         .map_err(|error| {
             if error.is::<LengthLimitError>() {
-                Problem::too_large(LARGEST)
+                Problem::too_large(most)
             } else {
                 Problem::body("the request ended before its body did")
             }

@@ -2,17 +2,32 @@
 //! programs use: its own routes are under `/api/ui/`.
 //!
 //! - [`assets`]: its files. [`status`], [`mask`]: the agent and its configuration.
+//! - [`events`]: the live list. [`filter`], [`summary`]: what is in it. [`record`]: one of them in
+//!   full. [`again`]: one of them, sent again.
 
+mod again;
 mod assets;
+mod events;
+mod filter;
 mod mask;
+mod record;
 mod status;
+mod summary;
+
+use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
 
-use super::Web;
+use self::filter::Filter;
 use super::reply::{Problem, Reply, ok, with_type};
-use super::route::READ;
+use super::route::{READ, json_object_within};
+use super::{Web, names};
+
+/// Pages that look at the same time; each keeps a connection.
+pub(super) const LISTENERS: usize = 32;
 
 /// Whether a path is of the page: its files, or what only it asks for.
 pub(super) fn is_of(path: &str) -> bool {
@@ -24,19 +39,61 @@ pub(super) fn is_of(path: &str) -> bool {
 }
 
 impl Web {
-    pub(super) fn ui(&self, parts: &Parts) -> Result<Reply, Problem> {
+    pub(super) async fn ui(
+        self: &Arc<Self>,
+        parts: &Parts,
+        body: Incoming,
+    ) -> Result<Reply, Problem> {
         let path = parts.uri.path();
+        let query = parts.uri.query();
+        if path == "/api/ui/replay" {
+            if parts.method != Method::POST {
+                return Err(Problem::wrong_method("POST"));
+            }
+            let wanted = json_object_within(&parts.headers, body, again::LARGEST).await?;
+            return self.again(&wanted).await;
+        }
         if !matches!(parts.method, Method::GET | Method::HEAD) {
             return Err(Problem::wrong_method(READ));
         }
         if let Some(file) = path.strip_prefix("/static/") {
             return assets::file(file, &parts.headers);
         }
+        if let Some(rest) = path.strip_prefix("/api/ui/requests/") {
+            return self.kept(rest).ok_or_else(|| Problem::not_found(path));
+        }
         match path {
             "/" => Ok(moved("/inspect/http")),
             "/api/ui/status" => Ok(ok(&self.status_page())),
+            "/api/ui/events" => self.events(query),
+            "/api/ui/requests" => self.summaries(query),
             path if path.starts_with("/api/") => Err(Problem::not_found(path)),
             _ => assets::page(&parts.headers),
+        }
+    }
+
+    /// The lines that a filter wants, the newest first.
+    fn summaries(&self, query: Option<&str>) -> Result<Reply, Problem> {
+        let filter = Filter::read(query).map_err(Problem::request)?;
+        let lines = self.captured().map(|store| {
+            let all = store.list(None, usize::MAX);
+            let wanted = all
+                .iter()
+                .filter_map(|entry| summary::wanted(store, entry, &filter));
+            wanted.collect::<Vec<Value>>()
+        });
+        Ok(ok(&json!({"requests": lines.unwrap_or_default()})))
+    }
+
+    /// `ID`, or one side's body: `ID/request`, `ID/response`.
+    fn kept(&self, rest: &str) -> Option<Reply> {
+        let store = self.captured()?;
+        let (id, side) = rest.split_once('/').unwrap_or((rest, ""));
+        let entry = store.find(&names::decode(id))?;
+        if side.is_empty() {
+            record::object(store, &entry).map(|object| ok(&object))
+        } else {
+            record::body(&entry, side)
         }
     }
 }
