@@ -55,6 +55,7 @@ fn page(out: &Path) -> Result<(), Box<dyn Error>> {
         let mut packed = GzEncoder::new(Vec::new(), Compression::best());
         packed.write_all(&fs::read(&file)?)?;
         fs::write(&kept, packed.finish()?)?;
+        let kept = kept.to_str().ok_or("a path")?;
         writeln!(table, "({name:?}, {kind:?}, include_bytes!({kept:?})),")?;
     }
     table.push(']');
