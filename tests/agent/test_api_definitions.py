@@ -112,6 +112,7 @@ def differences(api: LocalApi, family: str, bodies: Iterable[Definition]) -> lis
         alike = file[0] == post[0] and (not file[0] or "ERR_NGROK" in post[1] or file[1] == post[1])
         if not alike:
             found.append(f"{json.dumps(body, ensure_ascii=False)}: file {file}, interface {post}")
+            print(found[-1])
     return found
 
 

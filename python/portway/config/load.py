@@ -189,7 +189,7 @@ class _File:
         shown = f'{path} "{read["name"]}"' if "name" in read else path
         if "upstream" not in named:
             reader.problem(node, f"missing {path}.upstream")
-        elif "url" not in read.get("upstream", {}):
+        elif not read.get("upstream", {}).get("url"):
             key = next(key for key, _ in node.value if isinstance(key, ScalarNode) and key.value == "upstream")
             reader.problem(key, f"missing {path}.upstream.url")
         urls = read.get("url", [])
@@ -261,7 +261,7 @@ class _File:
 
     def tunnel(self, key: Node, value: Node, options: dict[str, Any], path: str, version: int) -> None:
         reader, name = self.reader, key.value
-        if "addr" not in options:
+        if not options.get("addr"):
             reader.problem(key, f"missing {path}.addr")
         if "proto" not in options:
             if "labels" not in options:

@@ -158,7 +158,7 @@ impl Given {
         ] {
             if let Some(value) = upstream.0.get(inner) {
                 // Some examples of the interface have this protocol there.
-                let value = if value == "https" {
+                let value = if inner == "protocol" && value == "https" {
                     "http1".into()
                 } else {
                     value.clone()
