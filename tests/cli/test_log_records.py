@@ -82,7 +82,7 @@ def test_b1_records_of_a_good_run_have_their_keys_in_their_order(agents: Agents,
     assert re.fullmatch(r"127\.0\.0\.1:\d+", joined["r"])
 
 
-def test_each_file_that_is_read_has_its_record(agents: Agents, tmp_path: Path) -> None:
+def test_b1_each_file_that_is_read_has_its_record(agents: Agents, tmp_path: Path) -> None:
     files = [tmp_path / "a.yml", tmp_path / "b c.yml"]
     for file in files:
         file.write_text("version: 3\n")

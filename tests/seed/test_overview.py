@@ -16,6 +16,7 @@ import yaml
 from harness import need
 from harness.local import local
 from harness.place import LAN, SIX, Place
+from harness.process import until
 
 
 def host(url: str) -> str:
@@ -119,6 +120,28 @@ def test_several_endpoints(place: Place) -> None:
     assert sorted(urls.values()) == [f"http://localhost:{port}" for port in (8001, 8002, 8003)]
     for url, upstream in urls.items():
         served(place, url, f"127.0.0.1:{upstream.rsplit(':')[-1]}")
+
+
+def test_all_endpoints_of_the_file(place: Place) -> None:
+    """As a service starts them."""
+    for port in (8001, 8002):
+        place.serves(port)
+    place.configure("endpoints: [{name: a, upstream: {url: 8001}}, {name: b, upstream: {url: 8002}}]\n")
+    urls = place.urls("ngrok start --all", 2)
+    for url, upstream in urls.items():
+        served(place, url, f"127.0.0.1:{upstream.rsplit(':')[-1]}")
+
+
+def test_it_comes_back_by_itself_under_the_same_url(place: Place) -> None:
+    place.serves(8080)
+    process = place.run("ngrok http 8080 --log stdout")
+    url = process.wait_for("started tunnel")["url"]
+    since = process.position
+    place.edge.kill()
+    process.wait_for("session closed, starting reconnect loop", since)
+    place.edge.start()
+    process.wait_for("tunnel session started", since)
+    until("it serves", lambda: place.get(url).status == 200)
 
 
 # === completion
