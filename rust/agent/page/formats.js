@@ -1,5 +1,5 @@
 // What bodies consist of. Everything here is pure: bytes or text in, plain values out.
-import { latin1, mediaType, split, text } from "./bytes.js";
+import { isText, latin1, mediaType, split, text } from "./bytes.js";
 
 /** Where in `source` an offset is, as line and column from 1. */
 export function place(source, offset) {
@@ -313,6 +313,6 @@ export function said(frame) {
     const code = payload.length > 1 ? (payload[0] << 8) | payload[1] : "";
     return `${code} ${text(payload.subarray(2))}`.trim();
   }
-  if (frame.kind === "binary") return [...payload.subarray(0, 48)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+  if (frame.kind === "binary" || !isText(payload)) return [...payload.subarray(0, 48)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
   return text(payload);
 }

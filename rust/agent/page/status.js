@@ -103,7 +103,8 @@ function Chart({ title, at, lines }) {
     const options = {
       ...{ width: box.current.clientWidth, height: 120, legend: { show: false }, cursor: { drag: { setScale: false } } },
       axes: [{ ...axis, grid: { show: false }, size: 28, space: 80, values: (_, all) => all.map(clock) }, { ...axis, size: 46 }],
-      scales: { y: { range: (_, __, most) => [0, Math.max(1, (most || 0) * 1.1)] } },
+      // The last minute at least, so that the first figures have their place.
+      scales: { x: { range: (_, least, most) => [Math.min(least, most - 60), most] }, y: { range: (_, __, most) => [0, Math.max(1, (most || 0) * 1.1)] } },
       series: [{}, ...series],
     };
     plot.current = new window.uPlot(options, data, box.current);
