@@ -35,16 +35,15 @@ impl Shortage {
         }
     }
 
-    /// Whether another visitor could be one too many.
-    pub(crate) fn short(&self) -> bool {
+    /// Whether another visitor could be one too many. `relief`: what can go before that.
+    pub(crate) fn short(&self, relief: impl FnOnce()) -> bool {
         if self.now() < self.again.load(Ordering::Relaxed) {
             return self.short.load(Ordering::Relaxed);
         }
-        self.look()
-    }
-
-    /// The same, after something was let go of.
-    pub(crate) fn still_short(&self) -> bool {
+        if !self.look() {
+            return false;
+        }
+        relief();
         (self.room.give_back)();
         self.look()
     }
@@ -77,19 +76,25 @@ mod tests {
 
     #[test]
     fn little_that_is_left_is_a_shortage() {
-        assert!(shortage(|| Some(3 << 20), Some(64 << 20)).short());
-        assert!(!shortage(|| Some(5 << 20), Some(64 << 20)).short());
-        assert!(!shortage(|| None, Some(64 << 20)).short());
-        assert!(!shortage(|| Some(0), None).short());
+        let short = |left, memory| shortage(left, memory).short(|| ());
+        assert!(short(|| Some(3 << 20), Some(64 << 20)));
+        assert!(!short(|| Some(5 << 20), Some(64 << 20)));
+        assert!(!short(|| None, Some(64 << 20)));
+        assert!(!short(|| Some(0), None));
     }
 
     #[test]
-    fn what_was_found_holds_for_a_while_unless_something_was_let_go_of() {
-        static FREE: AtomicU64 = AtomicU64::new(0);
-        let shortage = shortage(|| Some(FREE.load(Ordering::Relaxed)), Some(64 << 20));
-        assert!(shortage.short());
-        FREE.store(64 << 20, Ordering::Relaxed);
-        assert!(!shortage.still_short());
-        assert!(!shortage.short());
+    fn what_can_go_goes_before_a_visitor_does() {
+        static LEFT: AtomicU64 = AtomicU64::new(1 << 20);
+        let shortage = shortage(|| Some(LEFT.load(Ordering::Relaxed)), Some(64 << 20));
+        assert!(!shortage.short(|| LEFT.store(9 << 20, Ordering::Relaxed)));
+    }
+
+    #[test]
+    fn what_was_found_holds_for_a_while() {
+        let shortage = shortage(|| Some(0), Some(64 << 20));
+        assert!(shortage.short(|| ()));
+        shortage.again.store(u64::MAX, Ordering::Relaxed);
+        assert!(shortage.short(|| panic!("it is not time yet")));
     }
 }

@@ -147,13 +147,11 @@ impl Forwarder {
 
     /// Whether memory runs out, when all that can go has gone.
     fn short(&self) -> bool {
-        if !self.shortage.short() {
-            return false;
-        }
-        if let Some(captured) = &self.captured {
-            captured.make_room();
-        }
-        self.shortage.still_short()
+        self.shortage.short(|| {
+            if let Some(captured) = &self.captured {
+                captured.make_room();
+            }
+        })
     }
 
     fn refused(&self) {
@@ -161,7 +159,7 @@ impl Forwarder {
         if told.is_none_or(|told| told.elapsed() >= REFUSALS) {
             *told = Some(Instant::now());
             drop(told);
-            let err = if self.shortage.short() {
+            let err = if self.short() {
                 "memory runs out"
             } else {
                 "too many open connections"
