@@ -1,6 +1,6 @@
-"""Makes docs/pictures/inspect.png: the inspection page with some requests of a shop, as a browser shows it.
+"""Makes docs/pictures/inspection.png: the inspection page with some requests of a shop, as a browser shows it.
 
-usage: .venv/bin/python docs/pictures/inspect.py      needs chromium and its driver
+usage: .venv/bin/python docs/pictures/inspection.py      needs chromium and its driver
 """
 
 from __future__ import annotations
