@@ -31,7 +31,7 @@ def dependencies(folder: Path) -> None:
     only = ("--only-binary=:all:", "--python-version", "3.10", "--implementation", "cp")
     wanted = str(PACKAGING / "requirements.txt")
     run(sys.executable, "-m", "pip", "install", *flags, *only, "--requirement", wanted)
-    for compiled in folder.rglob("*.so"):
+    for compiled in (*folder.rglob("*.so"), *folder.rglob("*.pyd")):
         compiled.unlink()
     shutil.rmtree(folder / "bin", ignore_errors=True)
     for info in folder.glob("*.dist-info"):  # licences stay
