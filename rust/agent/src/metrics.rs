@@ -65,13 +65,14 @@ pub(crate) struct Open {
 impl Metrics {
     /// Counts a connection, which is open until the guard goes.
     pub(crate) fn connected(self: &Arc<Self>) -> Open {
+        let since = Instant::now();
         self.connections.change(|counted| {
-            counted.begin();
+            counted.begin(since);
             counted.open += 1;
         });
         Open {
             metrics: self.clone(),
-            since: Instant::now(),
+            since,
         }
     }
 }
@@ -102,9 +103,9 @@ impl Default for Meter {
 }
 
 impl Meter {
-    /// One more has begun.
-    pub(crate) fn begun(&self) {
-        self.change(Counted::begin);
+    /// One more has begun. The time is the caller's, who needs it too: reading the clock is what costs here.
+    pub(crate) fn begun(&self, now: Instant) {
+        self.change(|counted| counted.begin(now));
     }
 
     /// One has ended that took so long.
@@ -114,7 +115,7 @@ impl Meter {
 
     pub(crate) fn figures(&self) -> Figures {
         let mut counted = self.0.lock();
-        counted.tick();
+        counted.tick(Instant::now());
         Figures {
             count: counted.count,
             open: counted.open,
@@ -131,8 +132,8 @@ impl Meter {
 // === impl Counted ===
 
 impl Counted {
-    fn begin(&mut self) {
-        self.tick();
+    fn begin(&mut self, now: Instant) {
+        self.tick(now);
         self.count += 1;
         self.fresh += 1;
     }
@@ -146,8 +147,9 @@ impl Counted {
     }
 
     /// Does what clock ticks since the last call would have done.
-    fn tick(&mut self) {
-        let ticks = self.ticked.elapsed().as_secs() / TICK.as_secs();
+    fn tick(&mut self, now: Instant) {
+        let since = now.saturating_duration_since(self.ticked);
+        let ticks = since.as_secs() / TICK.as_secs();
         if ticks == 0 {
             return;
         }
@@ -223,7 +225,7 @@ mod tests {
                 .unwrap();
         };
         for _ in 0..10 {
-            meter.begun();
+            meter.begun(Instant::now());
         }
         back(5);
         let rates = meter.figures().rates;

@@ -37,8 +37,10 @@ const SHARE: u64 = 15;
 const ONE: usize = 8;
 /// Requests that are sent once more at a time.
 const REPLAYS: usize = 32;
-/// How much is left is asked after so many bytes of records.
-const LOOK: usize = 1 << 20;
+/// Between two looks at the time of day.
+const CLOCK: Duration = Duration::from_secs(1);
+/// How much is left is asked whenever records have taken so much of the limit.
+const LOOK: usize = 16;
 
 /// The records of all endpoints, the oldest first.
 #[derive(Debug)]
@@ -48,6 +50,8 @@ pub(crate) struct Store {
     taken: AtomicUsize,
     ids: Ids,
     entries: Mutex<VecDeque<Arc<Entry>>>,
+    /// What time it was when, looked up once in a while.
+    clock: Mutex<Option<(Instant, i128)>>,
     /// Counts changes.
     sequence: Mutex<u64>,
     told: watch::Sender<()>,
@@ -60,6 +64,8 @@ pub(crate) struct Store {
 #[derive(Debug)]
 struct Shortage {
     room: Room,
+    /// It is asked after so many bytes of records.
+    each: usize,
     /// Bytes that records have taken since it was asked.
     fresh: AtomicUsize,
 }
@@ -127,11 +133,13 @@ impl Store {
             taken: AtomicUsize::new(0),
             ids: Ids::default(),
             entries: Mutex::default(),
+            clock: Mutex::default(),
             sequence: Mutex::default(),
             told: watch::Sender::new(()),
             replays: Arc::new(Semaphore::new(REPLAYS)),
             shortage: room.memory.map(|_| Shortage {
                 room: *room,
+                each: limit / LOOK,
                 fresh: AtomicUsize::new(0),
             }),
         })
@@ -143,14 +151,15 @@ impl Store {
     }
 
     /// Keeps a request from its head on; nothing where not even that fits.
-    pub(crate) fn begin(&self, head: &[u8], origin: &Origin) -> Option<Arc<Entry>> {
+    pub(crate) fn begin(&self, head: &[u8], origin: &Origin, now: Instant) -> Option<Arc<Entry>> {
         let most = self.limit / ONE;
         if record::OVERHEAD + head.len() > most {
             return None;
         }
         let exchange = Exchange::new(head, most);
-        let start = jiff::Timestamp::now();
-        let nanos = u64::try_from(start.as_nanosecond()).unwrap_or_default();
+        let nanos = self.nanos(now);
+        let start = jiff::Timestamp::from_nanosecond(nanos).unwrap_or_default();
+        let nanos = u64::try_from(nanos).unwrap_or_default();
         let cost = exchange.cost();
         self.taken.fetch_add(cost, Ordering::Relaxed);
         let mut entries = self.entries.lock();
@@ -160,7 +169,7 @@ impl Store {
             endpoint: origin.endpoint.clone(),
             visitor: origin.visitor,
             start,
-            since: Instant::now(),
+            since: now,
             replay_of: origin.replay_of,
             changed: AtomicU64::new(0),
             exchange: Mutex::new(Some(exchange)),
@@ -170,6 +179,20 @@ impl Store {
         drop(entries);
         self.settle(cost);
         Some(entry)
+    }
+
+    /// Since 1970.
+    fn nanos(&self, now: Instant) -> i128 {
+        let mut clock = self.clock.lock();
+        if let Some((then, nanos)) = *clock {
+            let since = now.saturating_duration_since(then);
+            if since < CLOCK {
+                return nanos + i128::from(since.subsec_nanos());
+            }
+        }
+        let nanos = jiff::Timestamp::now().as_nanosecond();
+        *clock = Some((now, nanos));
+        nanos
     }
 
     /// Adds to an exchange; in vain once it had to go.
@@ -284,7 +307,7 @@ impl Store {
 impl Shortage {
     /// Asks now and then, for asking costs something.
     fn noticed(&self, fresh: usize) -> bool {
-        if self.fresh.fetch_add(fresh, Ordering::Relaxed) + fresh < LOOK {
+        if self.fresh.fetch_add(fresh, Ordering::Relaxed) + fresh < self.each {
             return false;
         }
         self.fresh.store(0, Ordering::Relaxed);

@@ -53,8 +53,9 @@ impl Interest {
     }
 
     fn begin(&mut self, head: &[u8], method: &str, target: &str) -> Open {
+        let since = Instant::now();
         if let Some(metrics) = &self.metrics {
-            metrics.requests.begun();
+            metrics.requests.begun(since);
         }
         let shown = self.board.as_ref().map(|board| {
             board.request(method, target);
@@ -62,11 +63,11 @@ impl Interest {
         });
         let keep = || {
             let (store, origin) = self.store.as_ref()?;
-            store.begin(head, origin)
+            store.begin(head, origin, since)
         };
         let given = self.given.take();
         Open {
-            since: Instant::now(),
+            since,
             written: given.is_some(),
             entry: given.or_else(keep),
             shown,
@@ -165,13 +166,13 @@ impl Observer for Recorder {
         }
         let length = self.expected.0;
         self.interest.change(self.sending.as_ref(), |exchange| {
-            exchange.sent(body, length)
+            exchange.sent(body, length);
         });
     }
 
     fn sent_trailers(&mut self, lines: &[u8]) {
         self.interest.change(self.sending.as_ref(), |exchange| {
-            exchange.sent_trailers(lines)
+            exchange.sent_trailers(lines);
         });
     }
 

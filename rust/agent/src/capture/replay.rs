@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
@@ -253,7 +253,9 @@ impl Ready {
     ) -> Result<Arc<Entry>, ReplayError> {
         let head = self.head(if http2 { "HTTP/2.0" } else { "HTTP/1.1" });
         let refused = || ReplayError::Refused("its headers are too long to be kept".into());
-        let entry = store.begin(&head, origin).ok_or_else(refused)?;
+        let entry = store
+            .begin(&head, origin, Instant::now())
+            .ok_or_else(refused)?;
         store.change(&entry, |exchange| {
             exchange.sent(&self.body, self.body.len() as u64);
             if !self.trailers.is_empty() {

@@ -44,7 +44,9 @@ fn the_limit_is_what_is_asked_for_or_fits_the_machine() {
 fn the_oldest_go_so_that_the_rest_fits() {
     let store = made(20_000, None).unwrap();
     for number in 0..100 {
-        let entry = store.begin(&head(number), &origin("a")).unwrap();
+        let entry = store
+            .begin(&head(number), &origin("a"), Instant::now())
+            .unwrap();
         store.change(&entry, |exchange| {
             exchange.answered(b"HTTP/1.1 200 OK\r\n\r\n");
             exchange.received(&[0; 400], 400);
@@ -64,7 +66,7 @@ fn the_oldest_go_so_that_the_rest_fits() {
 #[test]
 fn what_had_to_go_grows_no_more() {
     let store = made(100_000, None).unwrap();
-    let old = store.begin(&head(0), &origin("a")).unwrap();
+    let old = store.begin(&head(0), &origin("a"), Instant::now()).unwrap();
     store.clear();
     store.change(&old, |exchange| exchange.sent(&[0; 5000], 0));
     assert_eq!(store.taken.load(Ordering::Relaxed), 0);
@@ -76,12 +78,12 @@ fn what_had_to_go_grows_no_more() {
 fn one_takes_an_eighth_at_most() {
     let store = made(80_000, None).unwrap();
     let limit = store.limit();
-    let entry = store.begin(&head(0), &origin("a")).unwrap();
+    let entry = store.begin(&head(0), &origin("a"), Instant::now()).unwrap();
     for _ in 0..100 {
         store.change(&entry, |exchange| exchange.sent(&[1; 1000], 100_000));
     }
     store.change(&entry, |exchange| {
-        exchange.answered(b"HTTP/1.1 200 OK\r\n\r\n")
+        exchange.answered(b"HTTP/1.1 200 OK\r\n\r\n");
     });
     for _ in 0..100 {
         store.change(&entry, |exchange| exchange.received(&[2; 999], 0));
@@ -95,7 +97,7 @@ fn one_takes_an_eighth_at_most() {
     // What does not fit at all is not kept.
     assert!(
         store
-            .begin(&vec![b'x'; limit / ONE], &origin("a"))
+            .begin(&vec![b'x'; limit / ONE], &origin("a"), Instant::now())
             .is_none()
     );
 }
@@ -103,7 +105,7 @@ fn one_takes_an_eighth_at_most() {
 #[test]
 fn a_mebibyte_of_a_body_is_kept() {
     let store = made(0, None).unwrap();
-    let entry = store.begin(&head(0), &origin("a")).unwrap();
+    let entry = store.begin(&head(0), &origin("a"), Instant::now()).unwrap();
     store.change(&entry, |exchange| exchange.sent(&vec![7; (1 << 20) + 1], 0));
     let request = entry.look().unwrap().request;
     assert_eq!(
@@ -115,7 +117,7 @@ fn a_mebibyte_of_a_body_is_kept() {
 #[test]
 fn pieces_keep_their_times_and_are_bounded() {
     let store = made(0, None).unwrap();
-    let entry = store.begin(&head(0), &origin("a")).unwrap();
+    let entry = store.begin(&head(0), &origin("a"), Instant::now()).unwrap();
     let second = Duration::from_secs;
     store.change(&entry, |exchange| {
         exchange.sent_piece(b"one", second(1));
@@ -150,6 +152,7 @@ fn lists_are_of_one_endpoint_and_of_so_many() {
         store.begin(
             &head(number),
             &origin(if number % 2 == 0 { "even" } else { "odd" }),
+            Instant::now(),
         );
     }
     let list = |endpoint, most| {
@@ -165,16 +168,16 @@ fn lists_are_of_one_endpoint_and_of_so_many() {
 #[tokio::test]
 async fn who_follows_is_told_what_is_different() {
     let store = Arc::new(made(3000, None).unwrap());
-    store.begin(&head(0), &origin("a"));
+    store.begin(&head(0), &origin("a"), Instant::now());
     let mut changes = store.changes();
     assert!(changes.take().changed.is_empty());
-    let one = store.begin(b"GET / HTTP/1.1\r\n\r\n", &origin("a"));
+    let one = store.begin(b"GET / HTTP/1.1\r\n\r\n", &origin("a"), Instant::now());
     assert!(one.is_none(), "larger than an eighth");
 
     let store = Arc::new(made(60_000, None).unwrap());
-    let first = store.begin(&head(0), &origin("a")).unwrap();
+    let first = store.begin(&head(0), &origin("a"), Instant::now()).unwrap();
     let mut changes = store.changes();
-    let second = store.begin(&head(1), &origin("a")).unwrap();
+    let second = store.begin(&head(1), &origin("a"), Instant::now()).unwrap();
     changes.changed().await;
     let delta = changes.take();
     assert_eq!(
@@ -187,7 +190,7 @@ async fn who_follows_is_told_what_is_different() {
     );
     assert_eq!(delta.oldest, Some(first.id));
     store.change(&first, |exchange| {
-        exchange.answered(b"HTTP/1.1 200 OK\r\n\r\n")
+        exchange.answered(b"HTTP/1.1 200 OK\r\n\r\n");
     });
     changes.changed().await;
     assert_eq!(changes.take().changed[0].id, first.id);
@@ -201,7 +204,11 @@ async fn who_follows_is_told_what_is_different() {
 fn a_summary_is_read_from_the_heads() {
     let store = made(0, None).unwrap();
     let entry = store
-        .begin(b"PUT /a?b HTTP/1.1\r\nX-A: b:c \r\n\r\n", &origin("e"))
+        .begin(
+            b"PUT /a?b HTTP/1.1\r\nX-A: b:c \r\n\r\n",
+            &origin("e"),
+            Instant::now(),
+        )
         .unwrap();
     let pending = Summary::of(&entry).unwrap();
     assert_eq!((pending.status_code, pending.state), (None, State::Pending));
@@ -238,10 +245,12 @@ fn a_summary_is_read_from_the_heads() {
 
 #[test]
 fn records_go_first_where_memory_is_short() {
-    let store = made(100 << 20, Some(1 << 30)).unwrap();
+    let store = made(16 << 20, Some(1 << 30)).unwrap();
     for number in 0..200 {
-        let entry = store.begin(&head(number), &origin("a")).unwrap();
-        store.change(&entry, |exchange| exchange.sent(&[0; 100_000], 100_000));
+        let entry = store
+            .begin(&head(number), &origin("a"), Instant::now())
+            .unwrap();
+        store.change(&entry, |exchange| exchange.sent(&vec![0; 100_000], 100_000));
     }
     let kept = store.summaries().len();
     assert!((5..25).contains(&kept), "{kept} of 100 kB each");

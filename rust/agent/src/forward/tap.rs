@@ -16,7 +16,7 @@ use crate::capture::{http1, http2};
 #[derive(Debug)]
 pub(crate) struct Tapped<T> {
     inner: T,
-    tap: Box<Tap>,
+    tap: Tap,
 }
 
 /// Which way requests go.
@@ -46,8 +46,8 @@ struct Tap {
 
 #[derive(Debug)]
 enum Spoken {
-    Http1(http1::Follower, Recorder),
-    Http2(http2::Follower, StreamRecorder),
+    Http1(Box<(http1::Follower, Recorder)>),
+    Http2(Box<(http2::Follower, StreamRecorder)>),
 }
 
 // === impl Tapped ===
@@ -55,26 +55,29 @@ enum Spoken {
 impl<T> Tapped<T> {
     pub(crate) fn new(inner: T, side: Side, interest: Interest, how: Spoke) -> Self {
         let spoken = if how.http2 {
-            Spoken::Http2(http2::Follower::default(), StreamRecorder::new(interest))
+            Spoken::Http2(Box::new((
+                http2::Follower::default(),
+                StreamRecorder::new(interest),
+            )))
         } else {
-            Spoken::Http1(http1::Follower::default(), Recorder::new(interest))
+            Spoken::Http1(Box::new((
+                http1::Follower::default(),
+                Recorder::new(interest),
+            )))
         };
         let tap = Tap {
             side,
             front: how.fronted.then(Vec::new),
             spoken,
         };
-        Self {
-            inner,
-            tap: Box::new(tap),
-        }
+        Self { inner, tap }
     }
 
     /// Whether a request waits for the end of its answer.
     pub(crate) fn waits(&self) -> bool {
         match &self.tap.spoken {
-            Spoken::Http1(_, recorder) => recorder.waits(),
-            Spoken::Http2(_, recorder) => recorder.waits(),
+            Spoken::Http1(both) => both.1.waits(),
+            Spoken::Http2(both) => both.1.waits(),
         }
     }
 }
@@ -122,22 +125,22 @@ impl Tap {
 impl Spoken {
     fn sent(&mut self, bytes: &[u8]) {
         match self {
-            Self::Http1(follower, to) => follower.sent(bytes, to),
-            Self::Http2(follower, to) => follower.sent(bytes, to),
+            Self::Http1(both) => both.0.sent(bytes, &mut both.1),
+            Self::Http2(both) => both.0.sent(bytes, &mut both.1),
         }
     }
 
     fn received(&mut self, bytes: &[u8]) {
         match self {
-            Self::Http1(follower, to) => follower.received(bytes, to),
-            Self::Http2(follower, to) => follower.received(bytes, to),
+            Self::Http1(both) => both.0.received(bytes, &mut both.1),
+            Self::Http2(both) => both.0.received(bytes, &mut both.1),
         }
     }
 
     fn closed(&mut self) {
         match self {
-            Self::Http1(follower, to) => follower.closed(to),
-            Self::Http2(follower, to) => follower.closed(to),
+            Self::Http1(both) => both.0.closed(&mut both.1),
+            Self::Http2(both) => both.0.closed(&mut both.1),
         }
     }
 }

@@ -205,9 +205,9 @@ fn response(exchange: &Exchange) -> Value {
     };
     let (code, reason) = message.status();
     let known = StatusCode::from_u16(code).ok();
-    let reason = match (reason, known.and_then(|code| code.canonical_reason())) {
-        ("", Some(reason)) => reason,
-        (reason, _) => reason,
+    let reason = match known.and_then(|code| code.canonical_reason()) {
+        Some(usual) if reason.is_empty() => usual,
+        _ => reason,
     };
     let mut object = Map::new();
     object.insert(

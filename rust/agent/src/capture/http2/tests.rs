@@ -171,8 +171,7 @@ fn conversation(lengths: &[usize]) -> Vec<(bool, Vec<u8>)> {
             );
         }
         drop(sender);
-        let talk = talk.lock().clone();
-        talk
+        talk.lock().clone()
     })
 }
 
@@ -277,7 +276,7 @@ fn padding_priority_and_continuation_are_no_part_of_what_is_told() {
     follower.sent(&frame(DATA, PADDED, 1, b"\x03abc\0\0\0"), &mut told);
     follower.sent(&frame(DATA, PADDED | END_STREAM, 1, b"\x00"), &mut told);
     // A frame of a kind nobody knows, and a promise that has to be read for the table.
-    follower.received(&frame(0x77, 0xff, 0, &[1; 70_000]), &mut told);
+    follower.received(&frame(0x77, 0xff, 0, &vec![1; 70_000]), &mut told);
     follower.received(
         &frame(PUSH_PROMISE, END_HEADERS, 1, &[&[0, 0, 0, 2], GET].concat()),
         &mut told,
