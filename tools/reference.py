@@ -35,7 +35,9 @@ def page() -> str:
             text += section(command)
     text += OLD
     hidden = [
-        f"`portway {command}`" for command, (_, about) in COMMANDS.items() if not about and command != "edge plan"
+        f"`portway {command}`"
+        for command, (_, about) in COMMANDS.items()
+        if not about and command != "edge plan" and not command.startswith("__")
     ]
     text += f"\nCommands: {', '.join(hidden)}.\n" if hidden else ""
     for command in COMMANDS:

@@ -27,6 +27,7 @@ EVERY_KEY = """
     public_http_port: 80
     public_https_port: 443
     public_agent_addr: edge.test:4443
+    connect_addresses: [self, two.test]
     crl_url: https://edge.test/ca.crl
     threads: 2
     tokens:
@@ -101,6 +102,7 @@ def test_every_key_reaches_the_plan(file: Callable[[str], Path], tmp_path: Path)
         "public_http_port": 80,
         "public_https_port": 443,
         "public_agent_addr": "edge.test:4443",
+        "connect_addresses": ["self", "two.test:443"],
         "crl_url": "https://edge.test/ca.crl",
         "threads": 2,
         "tokens": [

@@ -112,6 +112,7 @@ def test_a_reload_names_what_the_page_says_it_cannot_take_up(tmp_path: Path) -> 
             "public_http_port": str(number),
             "public_https_port": str(number),
             "public_agent_addr": f"{name}.test:443",
+            "connect_addresses": f"[{name}.test]",
             "crl_url": f"https://{name}.test/ca.crl",
             "threads": str(number),
             "proxy_protocol": f"{{http: {'true' if number == 1 else 'false'}}}",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,11 @@ import pytest
 
 import portway
 from harness import need
+from harness.agents import Agents
 from harness.edge import Edge, isolated
-from harness.process import Process
+from harness.process import Process, until
+from harness.process import portway as portway_command
+from harness.terminal import Terminal
 from portway.update import install
 from portway.update.manifest import here
 
@@ -265,3 +270,217 @@ def test_once_the_new_version_has_been_online_the_old_one_goes(releases: Release
     finally:
         assert agent.stop() == 0
     assert [one.name for one in executable.parent.iterdir()] == ["portway"]
+
+
+# === from afar
+
+
+class Managed:
+    """An agent of a build that updates itself, and the operator of its edge."""
+
+    def __init__(self, releases: Releases, edge: Edge, *flags: str) -> None:
+        self.releases, self.edge = releases, edge
+        self.executable = releases.install(standalone=True)
+        env = {**isolated(releases.home / "home"), **edge.agent_env(), "NOTIFY_SOCKET": ""}
+        argv = [str(self.executable), "start", "--none", *flags, "--log", "stdout", "--log-format", "logfmt"]
+        self.agent = Process("agent", argv, env=env)
+        self.agent.wait_for("tunnel session started")
+
+    def newer(self, version: str = "0.2.0", *flags: str) -> str:
+        """Releases a version that is ours in all but its number; the program."""
+        library = self.releases.home / f"lib-{version}"
+        shutil.copytree(self.releases.home / "lib", library)
+        init = library / "portway" / "__init__.py"
+        init.write_text(init.read_text().replace(portway.__version__, version))
+        program = self.executable.read_text().replace(str(self.releases.home / "lib"), str(library))
+        self.releases.release(program, version, *flags)
+        return program
+
+    def update(self, *flags: str) -> Process:
+        session = self.edge.process.wait_for("agent connected")["id"]
+        words = ["edge", "agents", "update", session, "--data-dir", str(self.edge.data), *flags]
+        done = Process("operator", [*portway_command(), *words], env=isolated(self.releases.home / "operator"))
+        done.wait()
+        return done
+
+
+@pytest.fixture
+def managed(releases: Releases, edge: Edge) -> Iterator[Callable[..., Managed]]:
+    made: list[Managed] = []
+
+    def make(*flags: str) -> Managed:
+        made.append(Managed(releases, edge, *flags))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.agent.stop()
+
+
+def test_b18_an_update_from_the_edge_is_installed_and_started(managed: Callable[..., Managed]) -> None:
+    one = managed()
+    program = one.newer()
+    before = one.agent.position
+    done = one.update()
+    assert done.popen.returncode == 0, done.text()
+    assert one.agent.wait_for("received update request", since=before)["from"] == "remote"
+    assert one.agent.wait_for("update installed", since=before)["version"] == "0.2.0"
+    until("two sessions", lambda: one.agent.text().count("tunnel session started") == 2)
+    assert one.agent.running()
+    assert one.executable.read_text() == program
+    until("it has proved itself", lambda: [path.name for path in one.executable.parent.iterdir()] == ["portway"])
+
+
+def test_b18_without_a_newer_version_nothing_happens(managed: Callable[..., Managed]) -> None:
+    one = managed()
+    one.releases.release(version=portway.__version__)
+    assert one.update().popen.returncode == 0
+    assert one.agent.text().count("tunnel session started") == 1
+    assert one.agent.running()
+
+
+@pytest.mark.parametrize(
+    ("version", "flags", "said"),
+    [
+        ("1.0.0", (), "read its notes"),
+        ("0.2.0", ("--to", "0.3.0"), "0.3.0 is not on offer"),
+        ("0.0.9", (), "older than"),
+    ],
+)
+def test_b18_an_update_that_may_not_be_is_refused_with_the_reason(
+    version: str, flags: tuple[str, ...], said: str, managed: Callable[..., Managed]
+) -> None:
+    one = managed()
+    before = one.executable.read_bytes()
+    one.newer(version)
+    done = one.update(*flags)
+    assert done.popen.returncode == 1
+    assert said in done.text("err")
+    assert "ERR_NGROK_809" in done.text("err")
+    assert untouched(one.executable, before)
+    assert one.agent.running()
+
+
+def test_b18_a_major_step_from_the_edge_takes_its_word(managed: Callable[..., Managed]) -> None:
+    one = managed()
+    program = one.newer("1.0.0")
+    assert one.update("--major", "--to", "1.0.0").popen.returncode == 0
+    assert one.executable.read_text() == program
+
+
+def test_b18_what_cannot_be_written_is_not_updated(releases: Releases, monkeypatch: pytest.MonkeyPatch) -> None:
+    executable = releases.install(standalone=True)
+    monkeypatch.setattr("sys.argv", [str(executable)])
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert install.unsupported(install.Install(""), releases.url) == "the executable is not writable by the agent"
+
+
+# === on offer
+
+
+OFFER = "update available (version 0.2.0, Ctrl-U to update)"
+
+
+def test_a_newer_version_is_told_at_the_start_and_nothing_waits_for_that(managed: Callable[..., Managed]) -> None:
+    one = managed()
+    failed = one.agent.wait_for("failed to check for update")
+    assert (failed["lvl"], failed["obj"]) == ("warn", "updater")
+    assert "404" in failed["err"]
+    one.newer()
+    before = one.agent.position
+    session = one.edge.process.wait_for("agent connected")["id"]
+    words = ["edge", "agents", "restart", session, "--data-dir", str(one.edge.data)]
+    subprocess.run([*portway_command(), *words], env={**os.environ, **isolated(one.releases.home / "o")}, check=True)
+    told = one.agent.wait_for("update available", since=before)
+    assert (told["lvl"], told["obj"], told["version"]) == ("info", "updater", "0.2.0")
+    assert not one.executable.with_name("portway.old").exists(), "nothing is installed without a word"
+
+
+def test_a_server_that_says_nothing_delays_nothing(
+    releases: Releases, edge: Edge, managed: Callable[..., Managed]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        releases.url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        one = managed()
+        asking = [silent.accept() for _ in range(2)]
+        failed = one.agent.wait_for("failed to check for update")
+        assert "no answer within 5s" in failed["err"]
+        records = [record["msg"] for record in one.agent.records()]
+        assert records.index("tunnel session started") < records.index("failed to check for update")
+        for connection, _ in asking:
+            connection.close()
+
+
+@pytest.mark.parametrize("trouble", ["signed by others", "expired"])
+def test_what_cannot_be_trusted_is_not_on_offer(
+    trouble: str, managed: Callable[..., Managed], releases: Releases
+) -> None:
+    releases.new_key("theirs")
+    releases.release(key="theirs" if trouble == "signed by others" else "ours")
+    if trouble == "expired":
+        releases.change(expires="2020-01-01T00:00:00+00:00")
+    one = managed()
+    failed = one.agent.wait_for("failed to check for update")
+    assert {"signed by others": "not signed", "expired": "expired"}[trouble] in failed["err"]
+
+
+def test_who_does_not_want_to_be_told_is_not(releases: Releases, edge: Edge, managed: Callable[..., Managed]) -> None:
+    releases.release()
+    quiet = releases.home / "quiet.yml"
+    quiet.write_text("version: 3\nagent: {update_check: false}\n")
+    one = managed("--config", str(quiet))
+    until("it serves", lambda: edge.metric("portway_agent_sessions") == 1)
+    one.agent.stop()
+    assert "updater" not in one.agent.text()
+
+
+def test_a_build_without_an_address_asks_nobody(alone: Agents) -> None:
+    agent = alone.run("start", "--none", env={"PORTWAY_CONNECT_URL": "127.0.0.1:9", "PORTWAY_AUTHTOKEN": "x"})
+    agent.wait_for("failed to reconnect session")
+    assert "updater" not in agent.text()
+
+
+def test_ctrl_u_installs_what_is_on_offer_after_a_yes(
+    releases: Releases, edge: Edge, terminals: Callable[..., Terminal]
+) -> None:
+    executable = releases.install(standalone=True)
+    old = executable.read_text()
+    library = releases.home / "lib-0.2.0"
+    shutil.copytree(releases.home / "lib", library)
+    init = library / "portway" / "__init__.py"
+    init.write_text(init.read_text().replace(portway.__version__, "0.2.0"))
+    new = old.replace(str(releases.home / "lib"), str(library))
+    releases.release(new)
+    env = {**isolated(releases.home / "home"), **edge.agent_env(), "NOTIFY_SOCKET": ""}
+    terminal = terminals(str(executable), "start", "--none", env=env)
+    terminal.wait("the offer", lambda text: f"Update                        {OFFER}" in text)
+    for answer in (b"n", b"\r"):
+        terminal.type(b"\x15")
+        terminal.wait("the question", lambda text: "install 0.2.0 and start again? (y/n)" in text)
+        terminal.type(answer)
+        terminal.wait("the offer", lambda text: OFFER in text)
+    assert executable.read_text() == old
+    terminal.type(b"\x15y")
+    until("it is the new one", lambda: executable.read_text() == new)
+    until("it has been online", lambda: not executable.with_name("portway.old").exists())
+    terminal.wait(
+        "its screen", lambda text: "Session Status                online" in text and "installing" not in text
+    )
+    assert terminal.popen.poll() is None, "the same process"
+    terminal.type(b"\x03")
+    assert terminal.end() == 0
+    assert terminal.modes() == terminal.before
+
+
+def test_an_update_that_fails_says_why_on_the_screen(
+    releases: Releases, edge: Edge, terminals: Callable[..., Terminal]
+) -> None:
+    executable = releases.install(standalone=True)
+    releases.release(BROKEN)
+    env = {**isolated(releases.home / "home"), **edge.agent_env(), "NOTIFY_SOCKET": ""}
+    terminal = terminals(str(executable), "start", "--none", env=env)
+    terminal.wait("the offer", lambda text: OFFER in text)
+    terminal.type(b"\x15y")
+    terminal.wait("why not", lambda text: "not updated: Version 0.2.0 does not run on this machine" in text)
+    terminal.type(b"\x03")
+    assert terminal.end() == 0

@@ -153,7 +153,9 @@ class Settings:
             "web": web(agent),
             "inspect_db_size": agent.get("inspect_db_size", 0) if agent.get("local_storage", True) else -1,
             "announce": not shows and log["target"] == "false" and "log" not in agent,
+            "multi_leg": agent.get("multi_leg", False),
             "remote_management": agent.get("remote_management", True),
+            **(again_plans(agent) if self.has_edge else {}),
             "records": self.records,
             "endpoints": plan.endpoints(entries),
         }
@@ -178,6 +180,7 @@ class Settings:
             "dns": {
                 "servers": [values.dns_server(server) for server in agent.get("dns_resolver_ips", [])],
                 "fallback": agent.get("dns_fallback", True),
+                "published": agent.get("dns_fallback_url") or None,
                 "kept": str(files.state_dir(os.environ) / "addresses.json"),
             },
         }
@@ -200,6 +203,13 @@ class Settings:
         if wanted == "false" or log["target"] == "stdout":
             return False
         return wanted == "true" or (sys.stdout.isatty() and os.environ.get("TERM") != "dumb")
+
+
+def again_plans(agent: dict[str, Any]) -> dict[str, Any]:
+    """How the agent of an edge is started again and updated, which nobody asks of one that has its own."""
+    from portway.cli import again
+
+    return {"again": again.plan(), "update": again.update_plan(agent)}
 
 
 def cas(text: str) -> dict[str, str]:

@@ -13,6 +13,11 @@ COMMANDS = {
     "edge reload": ("edge_reload", "Let a running edge take up changed tokens, rules and certificates"),
     "edge check": ("edge_check", "Test what an edge needs: DNS, ports, certificate, clock"),
     "edge plan": ("edge_reload", ""),
+    "edge agents": ("", "The agents that are connected to an edge"),
+    "edge agents list": ("edge_agents", "Show the agents that are connected"),
+    "edge agents stop": ("edge_agents", "Stop an agent"),
+    "edge agents restart": ("edge_agents", "Let an agent start again with its configuration as it is now"),
+    "edge agents update": ("edge_agents", "Let an agent replace itself by another version"),
     "edge ca": ("", "The edge's own certificate authority"),
     "edge ca list": ("edge_ca", "Show the certificates it has signed"),
     "edge ca revoke": ("edge_ca", "Revoke certificates it has signed"),
@@ -40,6 +45,9 @@ COMMANDS = {
     "credits": ("credits", "Authors and licences of the software in it"),
     "version": ("version", "Print the version"),
     "help": ("", "Help for any command"),
+    # What a running agent has done by another process.
+    "__plan": ("again", ""),
+    "__update": ("again", ""),
 }
 
 # Flags every command has; all of them take a value. They may stand before the command too.

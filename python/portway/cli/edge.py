@@ -39,6 +39,7 @@ FLAGS = (
     Flag("public-http-port", "text", "Port in http:// URLs, where it is not the one listened on", "PORT"),
     Flag("public-https-port", "text", "Port in https:// URLs, likewise", "PORT"),
     Flag("public-agent-addr", "text", "What agents elsewhere connect to", "HOST:PORT"),
+    Flag("connect-address", "list", "Where agents may connect once more, or self; repeat for each leg", "HOST:PORT"),
     Flag("crl-url", "text", "Where agents get the list of revoked certificates, or off (default: at api-addr)", "URL"),
     Flag("authtoken", "list", "Admit agents with this token; repeatable. Better: $PORTWAY_EDGE_AUTHTOKEN", "TOKEN"),
     Flag("proxy-protocol", "list", "Expect PROXY headers on: agent, http, https, tcp", "LISTENER"),
@@ -152,6 +153,8 @@ def _from_flags(given: Given) -> dict[str, Any]:
         config["tcp_ports"] = fitting(text, "tcp_ports", values.ports)
     if (text := given.text("public_agent_addr")) is not None:
         config["public_agent_addr"] = text
+    if legs := given.many("connect_address"):
+        config["connect_addresses"] = [fitting(text, "connect_address", values.leg) for text in legs]
     if (text := given.text("crl_url")) is not None:
         config["crl_url"] = fitting(text, "crl_url", values.crl_url)
     for key in ("data_dir", "certs_dir"):

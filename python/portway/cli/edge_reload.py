@@ -30,19 +30,19 @@ def reload(given: Given) -> None:
     print(text or "reloaded")
 
 
-def ask(path: Path, request: str) -> str:
+def ask(path: Path, request: str, patience: int = PATIENCE_SECONDS) -> str:
     """One line to the edge behind this socket, and its answer, which may have several."""
     if not hasattr(socket, "AF_UNIX"):
         raise CommandError("A running edge cannot be reached on this system: restart it instead.")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(PATIENCE_SECONDS)
+        connection.settimeout(patience)
         try:
             connection.connect(str(path))
             connection.sendall(f"{request}\n".encode())
             with connection.makefile(encoding="utf-8", errors="replace") as lines:
                 return lines.read().rstrip("\n")
         except TimeoutError:
-            raise CommandError(f"The edge behind {path} did not answer within {PATIENCE_SECONDS} s.") from None
+            raise CommandError(f"The edge behind {path} did not answer within {patience} s.") from None
         except OSError as error:
             raise CommandError(
                 f"No edge runs with the data directory {path.parent}: {error.strerror or error}"

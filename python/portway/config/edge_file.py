@@ -57,6 +57,7 @@ TOP: dict[str, Key] = {
     "public_http_port": PORT,
     "public_https_port": PORT,
     "public_agent_addr": Key(values.host_port),
+    "connect_addresses": Key(values.leg, "list"),
     "crl_url": Key(values.crl_url),
     "threads": Key(values.between(1, 1024)),
     "reserved_only": FLAG,

@@ -119,6 +119,11 @@ def connect_url(value: str) -> str:
     return host_port(value, 443)
 
 
+def leg(value: str) -> str:
+    """Where an edge tells agents to connect once more; `self` is where they do already."""
+    return value if value == "self" else host_port(value, 443)
+
+
 def web_addr(value: str) -> str:
     """`host:port`, a port, or `false`."""
     if value.lower() == "false":

@@ -23,6 +23,7 @@ RESOLVERS = {
 }
 TITLES = {
     "resolve": "Name Resolution",
+    "crl": "Revoked Certificates",
     "tcp": "TCP",
     "tls": "TLS",
     "protocol": "Tunnel Protocol",
@@ -124,7 +125,7 @@ def _section(heading: str, facts: Facts, name: str, trusted: str = "", none: dic
 def _edge(facts: Facts, edge: str, trusted: str, program: str) -> Section:
     section = _section(f"{program} Connectivity - {edge}", facts, f"edge {edge}", trusted, NONE_OF)
     last = section.lines[-1].title if section.lines else ""
-    if section.fine and last in ("", TITLES["resolve"]):
+    if section.fine and last in ("", TITLES["resolve"], TITLES["crl"]):
         # A name without a usable address leads nowhere.
         section.lines.append(Line(TITLES["tcp"], "ERROR", [Issue("", edge, "there is no address to try", 8007)]))
     return section

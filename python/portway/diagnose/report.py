@@ -19,7 +19,15 @@ MASKED = "***"
 # What may be read by strangers; whatever else there is, now or later, is masked.
 AGENT_KEYS = {
     *("connect_url", "connect_cas", "connect_interface", "connect_timeout", "console_ui", "console_ui_color"),
-    *("crl_noverify", "crl_url", "dns_resolver_ips", "dns_fallback", "heartbeat_interval", "heartbeat_tolerance"),
+    *(
+        "crl_noverify",
+        "crl_url",
+        "dns_resolver_ips",
+        "dns_fallback",
+        "multi_leg",
+        "heartbeat_interval",
+        "heartbeat_tolerance",
+    ),
     *("inspect_db_size", "local_storage", "log", "log_level", "log_format", "proxy_url", "remote_management", "region"),
     *("update_channel", "update_check", "update_url", "web_addr", "web_allow_hosts"),
 }

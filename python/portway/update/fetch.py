@@ -17,6 +17,8 @@ def stream(url: str, take: Callable[[bytes], object], most: int, proxy: str = ""
     """Hands what is behind a URL to `take`; how many bytes it was. Raises `UpdateError`, also beyond `most` bytes."""
     if not url.startswith(("https://", "http://")):
         raise UpdateError(f"{url} is no address of http or https.")
+    if proxy.startswith("socks"):
+        raise UpdateError(f"{url} cannot be fetched through a SOCKS proxy: fetch the new version by other means.")
     handlers = [urllib.request.ProxyHandler({"http": proxy, "https": proxy})] if proxy else []
     opener = urllib.request.build_opener(*handlers)
     count = 0

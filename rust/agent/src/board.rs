@@ -1,14 +1,14 @@
 //! What is known of a running agent at one moment: its session, its URLs, its traffic. Written by
 //! those who do the work, read by the screen.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::console::{Counts, RequestLine, Status, View};
+use crate::console::{Counts, Offer, RequestLine, Status, View};
 use crate::metrics::{Figures, Metrics, Open};
 
 /// Requests that are remembered for the screen.
@@ -31,10 +31,10 @@ struct Facts {
     was_online: bool,
     banner: Vec<String>,
     account: Option<String>,
-    /// What the edge calls the place where it is; may be empty.
-    region: String,
-    latency: Option<Duration>,
+    /// By the number of the leg.
+    legs: BTreeMap<u32, LegFacts>,
     web: Option<String>,
+    offer: Option<Offer>,
     hint: Option<String>,
     /// Name, public URL, upstream; in the order of the plan.
     endpoints: Vec<(String, Option<String>, String)>,
@@ -46,6 +46,13 @@ struct Facts {
 #[derive(Clone, Debug)]
 pub(crate) struct SessionFacts {
     pub(crate) status: Status,
+    pub(crate) legs: Vec<LegFacts>,
+}
+
+/// One connection to the edge.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LegFacts {
+    /// What the edge calls the place where it is; may be empty.
     pub(crate) region: String,
     pub(crate) latency: Option<Duration>,
 }
@@ -92,11 +99,10 @@ impl Board {
         result
     }
 
-    pub(crate) fn online(&self, account: &str, plan: &str, region: &str, banner: &str) {
+    pub(crate) fn online(&self, account: &str, plan: &str, banner: &str) {
         self.change(|facts| {
             facts.status = Status::Online;
             facts.was_online = true;
-            region.clone_into(&mut facts.region);
             // Of the edge inside, the user needs to know nothing.
             if facts.hint.is_some() {
                 return;
@@ -120,12 +126,43 @@ impl Board {
             } else {
                 Status::Failing(cause)
             };
-            facts.latency = None;
         });
     }
 
-    pub(crate) fn latency(&self, latency: Duration) {
-        self.change(|facts| facts.latency = Some(latency));
+    /// A connection to the edge is up.
+    pub(crate) fn leg(&self, number: u32, region: &str) {
+        let region = region.to_owned();
+        self.change(|facts| {
+            let latency = None;
+            facts.legs.insert(number, LegFacts { region, latency });
+        });
+    }
+
+    pub(crate) fn no_leg(&self, number: u32) {
+        self.change(|facts| facts.legs.remove(&number));
+    }
+
+    pub(crate) fn latency(&self, leg: u32, latency: Duration) {
+        self.change(|facts| {
+            if let Some(leg) = facts.legs.get_mut(&leg) {
+                leg.latency = Some(latency);
+            }
+        });
+    }
+
+    /// Which command brings a newer version; nothing: this program does so itself.
+    pub(crate) fn brought_by(&self, command: Option<String>) {
+        self.change(|facts| facts.offer.get_or_insert_default().instead = command);
+    }
+
+    /// There is a newer version.
+    pub(crate) fn offer(&self, version: &str) {
+        self.change(|facts| version.clone_into(&mut facts.offer.get_or_insert_default().version));
+    }
+
+    /// How bringing it goes.
+    pub(crate) fn updating(&self, state: &str) {
+        self.change(|facts| facts.offer.get_or_insert_default().state = Some(state.to_owned()));
     }
 
     /// The local interface is found at this address.
@@ -137,8 +174,7 @@ impl Board {
         let facts = self.facts.lock();
         SessionFacts {
             status: facts.status.clone(),
-            region: facts.region.clone(),
-            latency: facts.latency,
+            legs: facts.legs.values().cloned().collect(),
         }
     }
 
@@ -224,10 +260,15 @@ impl Board {
             status: facts.status.clone(),
             banner: facts.banner.clone(),
             account: facts.account.clone(),
+            offer: facts
+                .offer
+                .clone()
+                .filter(|offer| !offer.version.is_empty()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            region: (facts.hint.is_none() && !facts.region.is_empty())
-                .then(|| facts.region.clone()),
-            latency: facts.latency,
+            region: (facts.hint.is_none())
+                .then(|| regions(&facts.legs))
+                .flatten(),
+            latencies: facts.legs.values().map(|leg| leg.latency).collect(),
             web: facts.web.clone(),
             forwarding: forwarding.collect(),
             hint: facts.hint.clone(),
@@ -250,6 +291,14 @@ fn counts(figures: &Figures) -> Counts {
         p50: length(p50),
         p90: length(p90),
     }
+}
+
+/// The places where the legs end, each once.
+fn regions(legs: &BTreeMap<u32, LegFacts>) -> Option<String> {
+    let mut regions: Vec<&str> = legs.values().map(|leg| leg.region.as_str()).collect();
+    regions.retain(|region| !region.is_empty());
+    regions.dedup();
+    (!regions.is_empty()).then(|| regions.join(", "))
 }
 
 /// The text of an error without the numbers that the standard library puts into it.
@@ -286,7 +335,7 @@ mod tests {
     fn what_happens_is_seen() {
         let board = Board::new(vec![("a".into(), "localhost:1".into())], true, true, None);
         let changes = board.changes();
-        board.online("ann", "Free", "self", "hello\nthere");
+        board.online("ann", "Free", "hello\nthere");
         board.endpoint("a", Some("http://a.test"));
         let open = board.connected();
         drop(board.connected());
@@ -312,7 +361,7 @@ mod tests {
         let board = Board::new(Vec::new(), false, true, Some("local".into()));
         board.reconnecting("refused");
         assert_eq!(board.view().status, Status::Failing("refused".into()));
-        board.online("local", "", "self", "");
+        board.online("local", "", "");
         assert_eq!(board.view().status, Status::Online);
         assert_eq!((board.view().account, board.view().region), (None, None));
     }

@@ -61,8 +61,17 @@ pub struct Plan {
     /// One line on stdout for each URL.
     #[serde(default)]
     pub announce: bool,
+    /// Where the edge offers several addresses, a connection to each.
+    #[serde(default)]
+    pub multi_leg: bool,
     #[serde(default = "yes")]
     pub remote_management: bool,
+    /// How it is started again; nothing: it is not.
+    #[serde(default)]
+    pub again: Option<Again>,
+    /// Where other versions come from; nothing: from nowhere.
+    #[serde(default)]
+    pub update: Option<UpdatePlan>,
     /// The operating system runs it as a service.
     #[serde(default)]
     pub service: bool,
@@ -74,6 +83,38 @@ pub struct Plan {
     pub records: Vec<Note>,
     #[serde(default)]
     pub endpoints: Vec<EndpointPlan>,
+}
+
+/// The command line that made this plan.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Again {
+    pub argv: Vec<String>,
+    /// Makes the plan anew and writes it to its standard output, or tells what is in the way.
+    pub check: Vec<String>,
+    /// What that reads.
+    pub stdin: String,
+}
+
+/// Releases, and who installs them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdatePlan {
+    /// The address below which they are announced; may be empty.
+    pub url: String,
+    pub channel: String,
+    /// Whose signatures count.
+    pub keys: Vec<String>,
+    /// Whether to look for one at the start.
+    pub check: bool,
+    /// Installs one; what it reads is told for each.
+    pub argv: Vec<String>,
+    /// The proxy from the configuration.
+    pub proxy: String,
+    /// Why it is not installed from here; may be empty.
+    pub unsupported: String,
+    /// The command that upgrades it then; may be empty.
+    pub instead: String,
 }
 
 /// Where the edge is, the way there, and how it is trusted.
@@ -104,6 +145,8 @@ pub struct Dns {
     pub servers: Vec<SocketAddr>,
     /// Whether others are asked for public names where these do not answer.
     pub fallback: bool,
+    /// Where the edge's operator publishes addresses, as JSON.
+    pub published: Option<String>,
     /// The file that addresses are kept in.
     pub kept: Option<PathBuf>,
 }
@@ -281,6 +324,7 @@ impl Default for Dns {
         Self {
             servers: Vec::new(),
             fallback: true,
+            published: None,
             kept: None,
         }
     }

@@ -14,20 +14,17 @@ use crate::capture::Store;
 use crate::console::{self, Background};
 use crate::endpoint::Endpoint;
 use crate::forward::Forwarder;
+use crate::legs::{FIRST, Legs};
+use crate::patience::{Complaints, Pause};
 use crate::plan::{EdgeAddress, Plan};
+use crate::release;
 use crate::room::Room;
 use crate::roster::Roster;
-use crate::session::{Agent, Live, Phase, Request, SessionError};
-use crate::wake;
+use crate::session::{Agent, Live, Request, SessionError};
 use crate::web;
 
-/// At the end: for unbinding, and for visitors that are still served.
-const UNBIND: Duration = Duration::from_secs(1);
+/// At the end, for visitors that are still served.
 const VISITORS: Duration = Duration::from_secs(5);
-/// A change of the network ends a wait for the next attempt, this often at most.
-const SKIP: Duration = Duration::from_secs(5);
-/// While attempts fail at the longest delay, the same cause is told this often.
-const REPEAT: Duration = Duration::from_mins(1);
 
 /// What keeps an agent from going on; the text is for the user.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +51,16 @@ pub trait Hooks: Send + Sync {
     fn ready(&self);
     /// The end has begun.
     fn stopping(&self);
+    /// It has, and another beginning comes after it.
+    fn restarting(&self);
+}
+
+/// How an agent has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Stopped,
+    /// It is to be replaced by this command.
+    Again(Vec<String>),
 }
 
 /// How far a stop is wanted.
@@ -77,7 +84,7 @@ pub async fn run(
     room: Room,
     mut stop: watch::Receiver<Stop>,
     hooks: &dyn Hooks,
-) -> Result<(), AgentError> {
+) -> Result<Ended, AgentError> {
     let mut endpoints = Vec::new();
     for endpoint in &plan.endpoints {
         let prepared =
@@ -132,11 +139,14 @@ pub async fn run(
             std::future::pending::<()>().await;
         }
     };
+    let looking = look_for_update(agent.clone());
+    let typing = agent.clone();
     let life = Life {
         agent,
         hooks,
         requests,
         alone,
+        legs: Legs::default(),
     };
     let screen = async {
         if console.show {
@@ -146,15 +156,30 @@ pub async fn run(
                 _ => Background::Black,
             };
             // Without a screen the agent goes on all the same.
-            let _ = console::show(background, || board.view(), board.changes()).await;
+            let update = || {
+                tokio::spawn(typing.clone().update_by_hand());
+            };
+            let _ = console::show(background, || board.view(), board.changes(), update).await;
         }
         std::future::pending::<()>().await;
     };
     tokio::select! {
         ended = life.live(&mut stop) => ended,
-        () = screen => Ok(()),
-        () = local => Ok(()),
+        () = screen => Ok(Ended::Stopped),
+        () = local => Ok(Ended::Stopped),
+        () = looking => Ok(Ended::Stopped),
     }
+}
+
+/// Looks for a newer version beside all else.
+async fn look_for_update(agent: Arc<Agent>) {
+    if let Some(update) = agent.plan.update.as_ref().filter(|update| update.check) {
+        let here = update.unsupported.is_empty() && agent.plan.again.is_some() && !cfg!(windows);
+        let instead = (!here).then(|| update.brought_by().to_owned());
+        agent.board.brought_by(instead);
+        release::look(&agent.dialer, update, &agent.board).await;
+    }
+    std::future::pending::<()>().await;
 }
 
 struct Life<'a> {
@@ -163,112 +188,138 @@ struct Life<'a> {
     requests: mpsc::Receiver<Request>,
     /// Nothing is left to do without an endpoint.
     alone: bool,
+    legs: Legs,
 }
 
 /// Why a session is not served any more.
 enum End {
     Lost(String),
     Stopped,
+    /// It is to begin anew.
+    Again,
     Fatal(String),
 }
 
 // === impl Life ===
 
 impl Life<'_> {
-    async fn live(mut self, stop: &mut watch::Receiver<Stop>) -> Result<(), AgentError> {
+    async fn live(mut self, stop: &mut watch::Receiver<Stop>) -> Result<Ended, AgentError> {
         let mut backoff = Backoff::connecting();
         let mut refusals = Backoff::refused();
         let mut first = true;
-        let mut told: Option<(Instant, String)> = None;
-        let mut wake = self.agent.wake.clone();
-        let mut skipped: Option<Instant> = None;
+        let mut complaints = Complaints::default();
+        let mut pause = Pause::new(self.agent.wake.clone());
+        let agent = self.agent.clone();
         loop {
-            let attempt = tokio::select! {
-                attempt = self.agent.connect(first) => attempt,
-                () = wanted(stop, Stop::Graceful) => {
-                    self.stopped();
-                    return Ok(());
-                }
+            let attempt = match self.meanwhile(stop, Box::pin(agent.connect(first))).await {
+                Ok(attempt) => attempt,
+                Err(end) => return self.finish(end, None, stop).await,
             };
             let delay = match attempt {
                 Ok(mut live) => {
-                    told = None;
+                    complaints = Complaints::default();
                     refusals = Backoff::refused();
                     if first {
                         self.up();
                     }
                     first = false;
+                    self.legs.follow(&agent, &live.offered).await;
                     let since = Instant::now();
-                    match self.serve(&mut live, stop).await {
-                        End::Stopped => {
-                            self.end(&mut live, stop).await;
-                            return Ok(());
-                        }
-                        End::Fatal(text) => {
-                            live.close().await;
-                            return self.failed(&text, true);
-                        }
-                        End::Lost(cause) => {
-                            tracing::error!(
-                                obj = "tunnels.session",
-                                err = cause,
-                                "session closed, starting reconnect loop"
-                            );
-                            self.agent.phase.send_replace(Phase::Offline);
-                            self.agent.board.reconnecting(&cause);
-                            self.hooks.offline(&cause);
-                            backoff.worked(since.elapsed());
-                            backoff.next()
-                        }
+                    let cause = match self.serve(&mut live, stop).await {
+                        End::Lost(cause) => cause,
+                        end => return self.finish(end, Some(live), stop).await,
+                    };
+                    if agent.lost(FIRST, &cause) {
+                        self.hooks.offline(&cause);
                     }
+                    backoff.worked(since.elapsed());
+                    backoff.next()
                 }
                 Err(error) => {
                     let text = error.to_string();
-                    let repeated = told
-                        .as_ref()
-                        .is_some_and(|(when, earlier)| *earlier == text && when.elapsed() < REPEAT);
-                    if !(backoff.at_longest() && repeated) {
-                        if matches!(error, SessionError::Refused(_)) {
-                            tracing::error!(obj = "tunnels.session", err = text, "failed to auth");
-                        }
-                        if !matches!(error, SessionError::Bind { .. }) {
-                            tracing::error!(
-                                obj = "tunnels.session",
-                                err = text,
-                                "failed to reconnect session"
-                            );
-                        }
-                        told = Some((Instant::now(), text.clone()));
+                    if complaints.are_due(&text, backoff.at_longest()) {
+                        self.complain(&error, &text);
                     }
                     let reaction = reaction(&error, first);
                     if reaction == Reaction::Fatal {
+                        self.legs.close().await;
                         let logged_in = matches!(error, SessionError::Bind { .. });
                         return self.failed(&text, logged_in);
                     }
-                    self.agent.phase.send_replace(Phase::Offline);
-                    self.agent.board.reconnecting(&text);
-                    self.hooks.offline(&text);
+                    if !agent.is_online() {
+                        agent.board.reconnecting(&text);
+                        self.hooks.offline(&text);
+                    }
                     match reaction {
-                        Reaction::ForgetIdentity => Duration::ZERO,
+                        Reaction::ForgetIdentity => {
+                            // The other legs have the old one, and hold what it has bound.
+                            self.legs.close().await;
+                            Duration::ZERO
+                        }
                         Reaction::RetrySoon => backoff::soon(),
                         Reaction::FatalFirst => refusals.next(),
                         Reaction::Retry | Reaction::Fatal => backoff.next(),
                     }
                 }
             };
-            let woken = async {
-                wake::changed(&mut wake).await;
-                let since = skipped.map_or(SKIP, |when| when.elapsed());
-                sleep(SKIP.saturating_sub(since)).await;
-            };
+            if let Err(end) = self.meanwhile(stop, pause.wait(delay)).await {
+                return self.finish(end, None, stop).await;
+            }
+        }
+    }
+
+    /// Tells of an attempt that failed.
+    fn complain(&self, error: &SessionError, text: &str) {
+        if self.agent.is_online() {
+            tracing::warn!(
+                obj = "tunnels.session",
+                leg = FIRST,
+                err = text,
+                "failed to connect leg"
+            );
+            return;
+        }
+        if matches!(error, SessionError::Refused(_)) {
+            tracing::error!(obj = "tunnels.session", err = text, "failed to auth");
+        }
+        if !matches!(error, SessionError::Bind { .. }) {
+            tracing::error!(
+                obj = "tunnels.session",
+                err = text,
+                "failed to reconnect session"
+            );
+        }
+    }
+
+    /// Does something while nothing ends the agent; else, what does.
+    async fn meanwhile<T>(
+        &mut self,
+        stop: &watch::Receiver<Stop>,
+        work: impl Future<Output = T>,
+    ) -> Result<T, End> {
+        tokio::pin!(work);
+        loop {
             tokio::select! {
-                () = sleep(delay) => {}
-                () = woken => skipped = Some(Instant::now()),
-                () = wanted(stop, Stop::Graceful) => {
-                    self.stopped();
-                    return Ok(());
+                done = &mut work => return Ok(done),
+                () = wanted(stop, Stop::Graceful) => return Err(End::Stopped),
+                Some(request) = self.requests.recv() => {
+                    if let Some(end) = self.asked(request) {
+                        return Err(end);
+                    }
                 }
             }
+        }
+    }
+
+    /// What a wish of the edge's comes to.
+    fn asked(&self, request: Request) -> Option<End> {
+        match request {
+            Request::Stop => Some(End::Stopped),
+            Request::Again => Some(End::Again),
+            Request::Ended { name, reason } if self.alone && self.agent.roster.is_empty() => Some(
+                End::Fatal(format!("the edge has ended the endpoint {name}: {reason}")),
+            ),
+            Request::Ended { .. } => None,
         }
     }
 
@@ -283,7 +334,7 @@ impl Life<'_> {
         self.hooks.ready();
     }
 
-    async fn serve(&mut self, live: &mut Live, stop: &mut watch::Receiver<Stop>) -> End {
+    async fn serve(&mut self, live: &mut Live, stop: &watch::Receiver<Stop>) -> End {
         let retries = std::mem::take(&mut live.refused);
         let agent = self.agent.clone();
         let mux = live.mux.clone();
@@ -296,34 +347,60 @@ impl Life<'_> {
                 Err(refusal) => refusal.to_string(),
             }
         };
-        tokio::pin!(rebinding);
-        loop {
+        let over = async {
             tokio::select! {
-                cause = live.over() => return End::Lost(cause),
-                () = wanted(stop, Stop::Graceful) => return End::Stopped,
-                text = &mut rebinding => return End::Fatal(text),
-                Some(request) = self.requests.recv() => match request {
-                    Request::Stop => return End::Stopped,
-                    Request::Ended { name, reason } => {
-                        if self.alone && self.agent.roster.is_empty() {
-                            return End::Fatal(format!("the edge has ended the endpoint {name}: {reason}"));
-                        }
-                    }
-                }
+                cause = live.over() => End::Lost(cause),
+                text = rebinding => End::Fatal(text),
             }
-        }
+        };
+        self.meanwhile(stop, over).await.unwrap_or_else(|end| end)
     }
 
-    /// The end in order: unbind, let visitors finish, GOAWAY.
-    async fn end(&self, live: &mut Live, stop: &mut watch::Receiver<Stop>) {
-        self.hooks.stopping();
+    /// The end, of which there are several kinds. `live`: the first leg, if it is there.
+    async fn finish(
+        mut self,
+        end: End,
+        mut live: Option<Live>,
+        stop: &watch::Receiver<Stop>,
+    ) -> Result<Ended, AgentError> {
+        let again = matches!(end, End::Again);
+        let fatal = match end {
+            End::Fatal(text) | End::Lost(text) => Some(text),
+            End::Stopped | End::Again if live.is_some() || self.agent.is_online() => {
+                self.wind_up(again, stop).await;
+                None
+            }
+            End::Stopped | End::Again => {
+                self.stopped(again);
+                None
+            }
+        };
+        self.legs.close().await;
+        if let Some(live) = &mut live {
+            live.close().await;
+        }
+        if let Some(text) = fatal {
+            return self.failed(&text, true);
+        }
+        tracing::info!(obj = "controller", "all component stopped");
+        let command = self.agent.plan.again.as_ref().filter(|_| again);
+        Ok(match command {
+            // Who asked for a stop meanwhile gets that.
+            Some(again) if *stop.borrow() == Stop::No => Ended::Again(again.argv.clone()),
+            _ => Ended::Stopped,
+        })
+    }
+
+    /// What goes before an end in order: unbind, let visitors finish.
+    async fn wind_up(&self, again: bool, stop: &watch::Receiver<Stop>) {
+        self.end_begins(again);
         if *stop.borrow() == Stop::Graceful {
             tracing::info!(obj = "app", from = "signal", "received stop request");
         }
         tracing::info!(obj = "tunnels.session", err = "nil", "session closing");
         let agent = &self.agent;
         let orderly = async {
-            let _ = timeout(UNBIND, agent.unbind_all(&live.mux)).await;
+            agent.unbind_all().await;
             // Streams that the edge keeps for its visitors carry nothing now; it ends them.
             agent.visitors.close();
             let _ = timeout(VISITORS, visitors_gone(agent)).await;
@@ -332,17 +409,25 @@ impl Life<'_> {
             () = orderly => {}
             () = wanted(stop, Stop::Now) => {}
         }
-        live.close().await;
-        tracing::info!(obj = "controller", "all component stopped");
     }
 
-    fn stopped(&self) {
-        self.hooks.stopping();
-        tracing::info!(obj = "app", from = "signal", "received stop request");
-        tracing::info!(obj = "controller", "all component stopped");
+    /// There is no session to wind up.
+    fn stopped(&self, again: bool) {
+        self.end_begins(again);
+        if !again {
+            tracing::info!(obj = "app", from = "signal", "received stop request");
+        }
     }
 
-    fn failed(&self, text: &str, logged_in: bool) -> Result<(), AgentError> {
+    fn end_begins(&self, again: bool) {
+        if again {
+            self.hooks.restarting();
+        } else {
+            self.hooks.stopping();
+        }
+    }
+
+    fn failed(&self, text: &str, logged_in: bool) -> Result<Ended, AgentError> {
         self.hooks.stopping();
         tracing::error!(obj = "tunnels.session", err = text, "session closing");
         tracing::info!(

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
@@ -12,8 +12,7 @@ use parking_lot::Mutex;
 use portway_mux::heartbeat::{self, Failure, Pace};
 use portway_mux::{Acceptor, Closed, ErrorCode, Peer, Session, Stream};
 use portway_wire::auth::{Abilities, AuthExtra, AuthRequest, AuthResponse, VERSION};
-use portway_wire::bind::{self as messages, BindResponse, LabeledRequest};
-use portway_wire::commands::{self, Command};
+use portway_wire::bind::{self as messages, BindRequest, BindResponse, LabeledRequest};
 use portway_wire::{Malformed, Reaction, Refusal, rpc, stream_type};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
@@ -25,6 +24,7 @@ use crate::crl::{Crl, CrlError};
 use crate::dial::{DialError, Dialer};
 use crate::endpoint::{Bound, Endpoint};
 use crate::forward::Forwarder;
+use crate::legs::{FIRST, Up};
 use crate::plan::{Cas, Plan};
 use crate::room::Room;
 use crate::roster::Roster;
@@ -34,9 +34,7 @@ use crate::wake;
 /// How long the edge may take to answer a message.
 const ANSWER: Duration = Duration::from_secs(10);
 /// Binds that are asked for side by side.
-const BINDS: usize = 16;
-/// How long a command's body may take; it comes in one piece.
-const COMMAND: Duration = Duration::from_secs(10);
+pub(crate) const BINDS: usize = 16;
 /// How long the edge may take to let go of one endpoint.
 const UNBIND: Duration = Duration::from_secs(1);
 
@@ -67,6 +65,10 @@ pub(crate) struct Agent {
     pub(crate) roster: Roster,
     /// Whether there is a session, for those who want to use it.
     pub(crate) phase: watch::Sender<Phase>,
+    /// Its connections.
+    up: Up,
+    /// Changes with what is bound.
+    pub(crate) bindings: watch::Sender<()>,
     pub(crate) forwarder: Arc<Forwarder>,
     /// Connections of visitors.
     pub(crate) visitors: TaskTracker,
@@ -76,7 +78,10 @@ pub(crate) struct Agent {
     pub(crate) requests: mpsc::Sender<Request>,
     /// Where the next attempt begins in the list of addresses.
     turn: std::sync::atomic::AtomicUsize,
-    managed: bool,
+    /// The edge may stop, restart and update it.
+    pub(crate) managed: bool,
+    /// It is doing so.
+    pub(crate) commanded: AtomicBool,
     room: Room,
     pub(crate) dialer: Dialer,
     crl: Option<Crl>,
@@ -103,6 +108,8 @@ pub(crate) enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     Stop,
+    /// An end, and the same from the beginning.
+    Again,
     /// An endpoint was ended by the edge, with its reason.
     Ended {
         name: String,
@@ -110,7 +117,7 @@ pub(crate) enum Request {
     },
 }
 
-/// A session that is up: logged in, endpoints bound.
+/// A connection that is logged in. That of the first leg has all endpoints bound.
 pub(crate) struct Live {
     pub(crate) mux: Session,
     driver: tokio::task::JoinHandle<Arc<Closed>>,
@@ -118,6 +125,15 @@ pub(crate) struct Live {
     heartbeat_failed: Arc<AtomicBool>,
     /// Endpoints the edge refuses for now.
     pub(crate) refused: Vec<(Arc<Endpoint>, Refusal)>,
+    /// Where the edge offers further legs, the place of this one first.
+    pub(crate) offered: Vec<String>,
+}
+
+/// What is decided when a leg has logged in.
+#[derive(Default)]
+struct Entered {
+    refused: Vec<(Arc<Endpoint>, Refusal)>,
+    offered: Vec<String>,
 }
 
 // === impl Agent ===
@@ -143,6 +159,8 @@ impl Agent {
             board,
             roster,
             phase: watch::Sender::new(Phase::Offline),
+            up: Up::default(),
+            bindings: watch::Sender::new(()),
             forwarder,
             visitors: TaskTracker::new(),
             identity: Mutex::default(),
@@ -150,6 +168,7 @@ impl Agent {
             requests,
             turn: std::sync::atomic::AtomicUsize::new(0),
             managed,
+            commanded: AtomicBool::new(false),
             room,
             dialer,
             crl,
@@ -164,7 +183,7 @@ impl Agent {
         let address = addresses
             .get(turn)
             .ok_or_else(|| DialError::Address(String::new()))?;
-        let connected = self.connect_to(address, first).await;
+        let connected = self.connect_to(address, FIRST, first).await;
         match &connected {
             Ok(_) => self.dialer.worked(address).await,
             // The next attempt is for the next address.
@@ -175,13 +194,31 @@ impl Agent {
         connected
     }
 
+    /// Connects and logs in once more, as a leg beside the first.
+    pub(crate) async fn connect_leg(
+        self: &Arc<Self>,
+        address: &str,
+        number: u32,
+    ) -> Result<Live, SessionError> {
+        let connected = self.connect_to(address, number, false).await?;
+        self.dialer.worked(address).await;
+        Ok(connected)
+    }
+
     async fn connect_to(
         self: &Arc<Self>,
         address: &str,
+        leg: u32,
         first: bool,
     ) -> Result<Live, SessionError> {
         let lists = match &self.crl {
-            Some(crl) => Some(crl.get(&self.dialer).await?),
+            Some(crl) => {
+                let started = Instant::now();
+                let got = crl.get(&self.dialer).await;
+                let err = got.as_ref().err().map_or("nil".into(), ToString::to_string);
+                tracing::debug!(obj = "tunnels.session", dur = ?started.elapsed(), err, "crl");
+                Some(got?)
+            }
             None => None,
         };
         let config = trust::edge(&self.edge.cas, lists)?;
@@ -191,18 +228,23 @@ impl Agent {
         let ours = Arc::new(AtomicBool::new(false));
         tokio::spawn(self.clone().accept(acceptor, ours.clone()));
         let heartbeat_failed = Arc::new(AtomicBool::new(false));
-        tokio::spawn(self.clone().beat(mux.clone(), heartbeat_failed.clone()));
+        tokio::spawn(
+            self.clone()
+                .beat(leg, mux.clone(), heartbeat_failed.clone()),
+        );
         let proxy = self.dialer.proxy_kind(address);
-        match self.enter(&mux, first, &ours, proxy).await {
-            Ok(refused) => Ok(Live {
+        match self.enter(&mux, leg, first, &ours, proxy).await {
+            Ok(Entered { refused, offered }) => Ok(Live {
                 mux,
                 driver,
                 heartbeat_failed,
                 refused,
+                offered,
             }),
             Err(error) => {
                 mux.close(ErrorCode::NO_ERROR, "giving up");
                 let _ = driver.await;
+                self.departed(leg, &error.to_string());
                 Err(error)
             }
         }
@@ -211,11 +253,12 @@ impl Agent {
     async fn enter(
         &self,
         mux: &Session,
+        leg: u32,
         first: bool,
         ours: &AtomicBool,
         proxy: &str,
-    ) -> Result<Vec<(Arc<Endpoint>, Refusal)>, SessionError> {
-        let response = self.log_in(mux, proxy).await?;
+    ) -> Result<Entered, SessionError> {
+        let response = self.log_in(mux, leg, proxy).await?;
         ours.store(response.portway.is_some(), Ordering::Relaxed);
         if response.portway.is_some() {
             mux.set_peer(Peer::PORTWAY);
@@ -225,23 +268,23 @@ impl Agent {
                 ..Peer::GO_SDK
             });
         }
-        self.board.online(
-            &response.account_name,
-            &response.plan_name,
-            &response.region,
-            &response.banner,
-        );
-        tracing::info!(obj = "tunnels.session", "client session established");
-        tracing::info!(obj = "tunnels.session", "tunnel session started");
-        self.routes.lock().clear();
-        self.phase.send_replace(Phase::Online(mux.clone()));
-        let mut refused = Vec::new();
+        self.arrived(leg, mux, &response);
+        if leg != FIRST {
+            return Ok(Entered::default());
+        }
+        heed(&response);
+        let mut entered = Entered::default();
+        if self.plan.multi_leg && response.connect_addresses.len() > 1 {
+            let offered = response.connect_addresses.into_iter();
+            entered.offered = offered.map(|leg| with_port(leg.address)).collect();
+        }
+        let refused = &mut entered.refused;
         let all = self.roster.all();
         let (followers, leaders): (Vec<_>, Vec<_>) = all
             .iter()
             .cloned()
             .partition(|endpoint| endpoint.plan.host_of.is_some());
-        self.bind_all(mux, leaders, first, &mut refused).await?;
+        self.bind_all(mux, leaders, first, refused).await?;
         for follower in &followers {
             let leader = follower.plan.host_of.as_deref();
             if let Some(leader) = all
@@ -251,9 +294,76 @@ impl Agent {
                 follower.follow(leader);
             }
         }
-        self.bind_all(mux, followers, first, &mut refused).await?;
-        Ok(refused)
+        self.bind_all(mux, followers, first, refused).await?;
+        Ok(entered)
     }
+
+    // === which legs there are
+
+    /// A leg has logged in.
+    fn arrived(&self, leg: u32, mux: &Session, response: &AuthResponse) {
+        let alone = self.up.add(leg, mux.clone());
+        if alone {
+            // Of the sessions that are over.
+            self.routes.lock().clear();
+        }
+        if alone || leg == FIRST {
+            self.board.online(
+                &response.account_name,
+                &response.plan_name,
+                &response.banner,
+            );
+        }
+        self.board.leg(leg, &response.region);
+        if alone {
+            tracing::info!(obj = "tunnels.session", "client session established");
+            tracing::info!(obj = "tunnels.session", "tunnel session started");
+        } else {
+            let region = &response.region;
+            tracing::info!(obj = "tunnels.session", leg, region, "leg established");
+        }
+        self.led();
+    }
+
+    /// A leg is there no more. `true`: it was the last.
+    pub(crate) fn departed(&self, leg: u32, cause: &str) -> bool {
+        if !self.up.remove(leg) {
+            return false;
+        }
+        self.board.no_leg(leg);
+        self.led();
+        if self.is_online() {
+            tracing::warn!(obj = "tunnels.session", leg, err = cause, "leg closed");
+            return false;
+        }
+        self.board.reconnecting(cause);
+        true
+    }
+
+    /// The same, where it has served. `true`: it was the last.
+    pub(crate) fn lost(&self, leg: u32, cause: &str) -> bool {
+        let last = self.departed(leg, cause);
+        if last {
+            tracing::error!(
+                obj = "tunnels.session",
+                err = cause,
+                "session closed, starting reconnect loop"
+            );
+        }
+        last
+    }
+
+    fn led(&self) {
+        let leading = self.up.leading();
+        self.phase
+            .send_replace(leading.map_or(Phase::Offline, Phase::Online));
+    }
+
+    pub(crate) fn is_online(&self) -> bool {
+        matches!(*self.phase.borrow(), Phase::Online(_))
+    }
+
+    // === login and binds
 
     /// Binds side by side. Who is refused and may be asked for again goes to `refused`.
     async fn bind_all(
@@ -289,17 +399,15 @@ impl Agent {
         Ok(())
     }
 
-    async fn log_in(&self, mux: &Session, proxy: &str) -> Result<AuthResponse, SessionError> {
+    async fn log_in(
+        &self,
+        mux: &Session,
+        leg: u32,
+        proxy: &str,
+    ) -> Result<AuthResponse, SessionError> {
         let (client_id, cookie) = {
             let identity = self.identity.lock();
             (identity.client_id.clone(), identity.cookie.clone())
-        };
-        let unsupported = |why: &str| {
-            Some(if self.managed {
-                String::new()
-            } else {
-                why.to_owned()
-            })
         };
         let nanos = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
         let version = env!("CARGO_PKG_VERSION");
@@ -316,14 +424,15 @@ impl Agent {
                 cookie,
                 heartbeat_interval: nanos(self.plan.heartbeat_interval),
                 heartbeat_tolerance: nanos(self.plan.heartbeat_tolerance),
-                update_unsupported: Some(NO_UPDATE.into()),
-                stop_unsupported: unsupported(NOT_MANAGED),
-                restart_unsupported: Some(NO_RESTART.into()),
+                update_unsupported: Some(self.no_update().into()),
+                stop_unsupported: Some(self.no_stop().into()),
+                restart_unsupported: Some(self.no_restart().into()),
                 service_run: self.plan.service,
                 proxy_type: proxy.into(),
                 custom_interface: self.edge.interface.is_some(),
                 custom_cas: !matches!(self.edge.cas, Cas::Trusted),
                 client_type: "portway".into(),
+                leg_number: leg,
                 portway: Some(Abilities::default()),
                 ..AuthExtra::default()
             },
@@ -332,14 +441,17 @@ impl Agent {
         let response = AuthResponse::decode(&answer)?;
         if !response.error.is_empty() {
             let refusal = Refusal::parse(&response.error);
-            if refusal.code.reaction() == Reaction::ForgetIdentity {
+            // Those of the other legs still hold.
+            if refusal.code.reaction() == Reaction::ForgetIdentity && leg == FIRST {
                 *self.identity.lock() = Identity::default();
             }
             return Err(SessionError::Refused(refusal));
         }
-        let mut identity = self.identity.lock();
-        identity.client_id.clone_from(&response.client_id);
-        identity.cookie.clone_from(&response.cookie);
+        if leg == FIRST {
+            let mut identity = self.identity.lock();
+            identity.client_id.clone_from(&response.client_id);
+            identity.cookie.clone_from(&response.cookie);
+        }
         Ok(response)
     }
 
@@ -349,53 +461,71 @@ impl Agent {
         mux: &Session,
         endpoint: &Arc<Endpoint>,
     ) -> Result<Bound, SessionError> {
-        if let Some(request) = endpoint.labeled_request() {
-            return self.bind_labeled(mux, endpoint, &request).await;
-        }
-        let request = endpoint.request();
-        let mut stream = begin(mux, stream_type::BIND, &request.encode()).await?;
-        let answer = read(&mut stream).await?;
-        let response = BindResponse::decode(&answer)?;
-        if !response.error.is_empty() {
-            return Err(SessionError::Bind {
-                name: endpoint.plan.name.clone(),
-                refusal: Refusal::parse(&response.error),
-            });
-        }
-        let bound = endpoint.answered(response);
-        self.routes
-            .lock()
-            .insert(bound.id.clone(), endpoint.clone());
-        // The end of our side tells the edge that visitors may come now.
-        drop(stream);
+        let (stream, bound) = if let Some(request) = endpoint.labeled_request() {
+            let (stream, id) = self.ask_labeled(mux, endpoint, &request).await?;
+            (stream, endpoint.labeled_as(id))
+        } else {
+            let (stream, response) = self.ask(mux, endpoint, &endpoint.request()).await?;
+            (stream, endpoint.answered(response))
+        };
+        self.route(&bound.id, endpoint, stream);
         Ok(bound)
     }
 
-    async fn bind_labeled(
+    /// Repeats the bind of an endpoint on another leg, under the same id.
+    pub(crate) async fn bind_again(
         &self,
         mux: &Session,
         endpoint: &Arc<Endpoint>,
+    ) -> Result<(), SessionError> {
+        if let Some(request) = endpoint.labeled_request() {
+            // It is given an id of its own there.
+            let (stream, id) = self.ask_labeled(mux, endpoint, &request).await?;
+            self.route(&id, endpoint, stream);
+            return Ok(());
+        }
+        let request = endpoint.request();
+        // Without an id it were another endpoint: this one has been stopped meanwhile.
+        if !request.id.is_empty() {
+            let (stream, _) = self.ask(mux, endpoint, &request).await?;
+            self.route(&request.id, endpoint, stream);
+        }
+        Ok(())
+    }
+
+    async fn ask(
+        &self,
+        mux: &Session,
+        endpoint: &Endpoint,
+        request: &BindRequest,
+    ) -> Result<(Stream, BindResponse), SessionError> {
+        let mut stream = begin(mux, stream_type::BIND, &request.encode()).await?;
+        let response = BindResponse::decode(&read(&mut stream).await?)?;
+        accepted(endpoint, &response.error)?;
+        Ok((stream, response))
+    }
+
+    async fn ask_labeled(
+        &self,
+        mux: &Session,
+        endpoint: &Endpoint,
         request: &LabeledRequest,
-    ) -> Result<Bound, SessionError> {
+    ) -> Result<(Stream, String), SessionError> {
         let mut stream = begin(mux, stream_type::BIND_LABELED, &request.encode()).await?;
         let answer = read(&mut stream).await?;
-        let error = messages::error_of(&answer)?;
-        if !error.is_empty() {
-            return Err(SessionError::Bind {
-                name: endpoint.plan.name.clone(),
-                refusal: Refusal::parse(&error),
-            });
-        }
-        let bound = endpoint.labeled_as(messages::labeled_id(&answer)?);
-        self.routes
-            .lock()
-            .insert(bound.id.clone(), endpoint.clone());
+        accepted(endpoint, &messages::error_of(&answer)?)?;
+        Ok((stream, messages::labeled_id(&answer)?))
+    }
+
+    fn route(&self, id: &str, endpoint: &Arc<Endpoint>, stream: Stream) {
+        self.routes.lock().insert(id.to_owned(), endpoint.clone());
+        // The end of our side tells the edge that visitors may come now.
         drop(stream);
-        Ok(bound)
     }
 
     /// Tells that an endpoint is up. Only the first time at a level that wrappers see.
     pub(crate) fn started(&self, endpoint: &Endpoint, bound: &Bound, first: bool) {
+        self.bindings.send_replace(());
         self.board.endpoint(&endpoint.plan.name, Some(&bound.url));
         let (name, addr, url) = (
             &endpoint.plan.name,
@@ -414,35 +544,45 @@ impl Agent {
         self.routes.lock().contains_key(id)
     }
 
+    /// No visitor of this bind is led anywhere any more; whom they were led to.
+    pub(crate) fn unroute(&self, id: &str) -> Option<Arc<Endpoint>> {
+        self.routes.lock().remove(id)
+    }
+
     /// The visitors of a bind are led by this endpoint from now on.
     pub(crate) fn reroute(&self, id: &str, endpoint: &Arc<Endpoint>) {
         if let Some(place) = self.routes.lock().get_mut(id) {
             place.clone_from(endpoint);
         }
+        self.bindings.send_replace(());
     }
 
     /// Lets go of one bind: no visitor of it comes any more. That the edge did not hear of it is no
     /// failure; it asks before it gives us a visitor.
     pub(crate) async fn unbind(&self, id: &str) {
-        self.routes.lock().remove(id);
-        let phase = self.phase.borrow().clone();
-        if let Phase::Online(mux) = phase {
-            let message = messages::encode_unbind(id);
-            let _ = timeout(UNBIND, call(&mux, stream_type::UNBIND, &message)).await;
-        }
+        self.unroute(id);
+        self.unbind_on_legs(vec![id.to_owned()]).await;
     }
 
     /// Lets go of all endpoints.
-    pub(crate) async fn unbind_all(&self, mux: &Session) {
-        let ids: Vec<_> = self.routes.lock().drain().map(|(id, _)| id).collect();
-        let unbinds = stream::iter(ids).map(|id| async move {
-            call(mux, stream_type::UNBIND, &messages::encode_unbind(&id)).await
-        });
-        // A failed one is ended with the session.
-        unbinds
+    pub(crate) async fn unbind_all(&self) {
+        let ids = self.routes.lock().drain().map(|(id, _)| id).collect();
+        self.unbind_on_legs(ids).await;
+    }
+
+    /// One leg would do for one edge, but the legs may lead to several.
+    async fn unbind_on_legs(&self, ids: Vec<String>) {
+        let mut each = Vec::new();
+        for mux in self.up.all() {
+            let messages = ids.iter().map(|id| messages::encode_unbind(id));
+            each.extend(messages.map(|message| (mux.clone(), message)));
+        }
+        let unbinds = stream::iter(each)
+            .map(|(mux, message)| async move { call(&mux, stream_type::UNBIND, &message).await })
             .buffer_unordered(BINDS)
-            .for_each(|_| std::future::ready(()))
-            .await;
+            // A failed one is ended with the session.
+            .for_each(|_| std::future::ready(()));
+        let _ = timeout(UNBIND, unbinds).await;
     }
 
     // === what the edge opens
@@ -468,75 +608,9 @@ impl Agent {
         }
     }
 
-    async fn command(&self, kind: u32, mut stream: Stream) {
-        if !Command::is_type(kind) {
-            tracing::debug!(
-                obj = "tunnels.session",
-                kind,
-                "stream of an unknown type dropped"
-            );
-            return;
-        }
-        let command = match timeout(COMMAND, read(&mut stream)).await {
-            Ok(Ok(body)) => Command::decode(kind, &body).map_err(|error| error.to_string()),
-            Ok(Err(SessionError::Answer(error))) => Err(error.to_string()),
-            Ok(Err(_)) => Err("The command ended before it was complete.".into()),
-            Err(_) => Err(format!("The command was not complete within {COMMAND:?}.")),
-        };
-        let command = match command {
-            Ok(Some(command)) => command,
-            Ok(None) => return,
-            Err(error) => {
-                if stream.write_chunk(commands::reply(&error)).await.is_ok() {
-                    stream.finish();
-                }
-                return;
-            }
-        };
-        let refusal = match &command {
-            Command::Stop if self.managed => "",
-            Command::Stop => NOT_MANAGED,
-            Command::Restart => NO_RESTART,
-            Command::Update { .. } => NO_UPDATE,
-            Command::StopTunnel { id, message, code } => {
-                return self.stopped_by_edge(id, message, code.as_deref()).await;
-            }
-        };
-        if stream.write_chunk(commands::reply(refusal)).await.is_ok() {
-            stream.finish();
-        }
-        if command == Command::Stop && refusal.is_empty() {
-            tracing::info!(obj = "app", from = "remote", "received stop request");
-            let _ = self.requests.send(Request::Stop).await;
-        }
-    }
-
-    async fn stopped_by_edge(&self, id: &str, message: &str, code: Option<&str>) {
-        let Some(endpoint) = self.routes.lock().remove(id) else {
-            return;
-        };
-        let reason = match code {
-            Some(code) => format!("{message}\r\n\r\n{code}\r\n"),
-            None => message.to_owned(),
-        };
-        let url = endpoint.bound().map(|bound| bound.url).unwrap_or_default();
-        endpoint.forget();
-        self.roster.remove(&endpoint);
-        self.board.endpoint(&endpoint.plan.name, None);
-        tracing::warn!(
-            obj = "tunnels",
-            name = endpoint.plan.name,
-            url,
-            err = reason,
-            "tunnel stopped by server"
-        );
-        let name = endpoint.plan.name.clone();
-        let _ = self.requests.send(Request::Ended { name, reason }).await;
-    }
-
     // === heartbeat
 
-    async fn beat(self: Arc<Self>, mux: Session, failed: Arc<AtomicBool>) {
+    async fn beat(self: Arc<Self>, leg: u32, mux: Session, failed: Arc<AtomicBool>) {
         let first = Bytes::copy_from_slice(&heartbeat::STREAM_TYPE.to_be_bytes());
         let Ok(stream) = mux.open(first).await else {
             return;
@@ -547,7 +621,7 @@ impl Agent {
         };
         let mut wake = self.wake.clone();
         wake.borrow_and_update();
-        let told = |latency| self.board.latency(latency);
+        let told = |latency| self.board.latency(leg, latency);
         let failure = heartbeat::beat_nudged(stream, pace, wake, told).await;
         if matches!(failure, Failure::Timeout | Failure::WrongReply) {
             let client_id = self.identity.lock().client_id.clone();
@@ -577,10 +651,43 @@ impl Live {
     }
 }
 
-const NOT_MANAGED: &str = "remote management is disabled in this agent's configuration";
-const NO_RESTART: &str =
-    "this agent cannot restart itself; stop it and let what started it start it again";
-const NO_UPDATE: &str = "this agent was installed by a package manager (pip) and does not replace itself; upgrade it there";
+/// What the edge wants people to know.
+fn heed(response: &AuthResponse) {
+    if let Some(warning) = &response.deprecation {
+        tracing::warn!(
+            obj = "tunnels.session",
+            next_min = warning.next_min,
+            next_date = warning.next_date,
+            warning = warning.message,
+            "server deprecation warning"
+        );
+    }
+    if !response.banner.is_empty() {
+        let banner = &response.banner;
+        tracing::info!(obj = "tunnels.session", banner, "server banner");
+    }
+}
+
+/// # Errors
+/// The refusal of a bind that the edge has answered with an error.
+fn accepted(endpoint: &Endpoint, error: &str) -> Result<(), SessionError> {
+    if error.is_empty() {
+        return Ok(());
+    }
+    Err(SessionError::Bind {
+        name: endpoint.plan.name.clone(),
+        refusal: Refusal::parse(error),
+    })
+}
+
+/// An address of a leg, to be dialled.
+fn with_port(address: String) -> String {
+    if crate::dial::split(&address).is_some() {
+        address
+    } else {
+        format!("{address}:443")
+    }
+}
 
 /// Opens a message's stream: type and JSON in one frame.
 async fn begin(mux: &Session, kind: u32, message: &Value) -> Result<Stream, SessionError> {
@@ -594,7 +701,7 @@ async fn begin(mux: &Session, kind: u32, message: &Value) -> Result<Stream, Sess
 }
 
 /// The first JSON value of a stream.
-async fn read(stream: &mut Stream) -> Result<Value, SessionError> {
+pub(crate) async fn read(stream: &mut Stream) -> Result<Value, SessionError> {
     let mut reader = rpc::Reader::new();
     let reading = async {
         while let Some(chunk) = stream

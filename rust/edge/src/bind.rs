@@ -69,6 +69,7 @@ pub(crate) async fn bind(
             ));
         }
     };
+    let random = random || is_random_elsewhere(core, agent, &request.id, &url);
     let ask = BindAsk {
         account: &agent.account,
         url: &url,
@@ -125,6 +126,15 @@ pub(crate) async fn bind(
         error: String::new(),
     };
     Ok((response, endpoint))
+}
+
+/// Whether another leg of the agent has this bind, of a URL that was chosen for it: it names that now.
+fn is_random_elsewhere(core: &Core, agent: &AgentSession, id: &str, url: &EndpointUrl) -> bool {
+    let legs = agent.identity.leg > 0;
+    legs && core.sessions.legs(&agent.identity).iter().any(|leg| {
+        leg.endpoint(id)
+            .is_some_and(|same| matches!(same.asked, Asked::Random) && same.url == *url)
+    })
 }
 
 /// A protocol as the agent wrote it; the usual spelling takes no memory of its own.
@@ -262,14 +272,18 @@ fn stop(core: &Core, agent: &AgentSession, endpoint: &Endpoint, refusal: Refusal
 ///
 /// # Errors
 /// A [`Refusal`] for an id that is not bound, and for what this edge cannot do.
-pub(crate) fn patch(agent: &AgentSession, request: &PatchRequest) -> Result<(), Refusal> {
+pub(crate) fn patch(
+    core: &Core,
+    agent: &AgentSession,
+    request: &PatchRequest,
+) -> Result<(), Refusal> {
     let id = request
         .tunnel_id
         .strip_prefix("tn_")
         .unwrap_or(&request.tunnel_id);
-    let Some(endpoint) = agent.endpoint(id) else {
+    if agent.endpoint(id).is_none() {
         return Err(Refusal::of(Code(333)));
-    };
+    }
     if request
         .traffic_policy
         .as_ref()
@@ -281,7 +295,12 @@ pub(crate) fn patch(agent: &AgentSession, request: &PatchRequest) -> Result<(), 
         ));
     }
     if let Some(pooling) = request.pooling_enabled {
-        endpoint.pooling.store(pooling, Ordering::Relaxed);
+        // It is said on one leg and holds for all.
+        for leg in core.sessions.legs(&agent.identity) {
+            if let Some(endpoint) = leg.endpoint(id) {
+                endpoint.pooling.store(pooling, Ordering::Relaxed);
+            }
+        }
     }
     Ok(())
 }

@@ -42,6 +42,10 @@ pub struct EdgeConfig {
     /// Where agents dial from elsewhere, `host:port`; part of the join string.
     #[serde(default)]
     pub public_agent_addr: Option<String>,
+    /// Where agents may connect that want several connections, `host:port`; `self`: where they do
+    /// anyway. A place that is named twice takes two connections.
+    #[serde(default)]
+    pub connect_addresses: Vec<String>,
     /// Where agents get the list of revoked certificates, if not at the API's address; part of the
     /// join string. `off`: they are not told to.
     #[serde(default)]

@@ -33,6 +33,8 @@ pub(crate) enum Stage {
 pub(crate) struct Core {
     pub config: ArcSwap<EdgeConfig>,
     pub ports: PublicPorts,
+    /// Where agents may connect that want several connections.
+    pub legs: Vec<String>,
     pub registry: Arc<Registry>,
     pub certificates: Arc<Certificates>,
     pub authority: SharedAuthority,

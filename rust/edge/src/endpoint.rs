@@ -122,6 +122,11 @@ impl Endpoint {
         self.pooling.load(Ordering::Relaxed)
     }
 
+    /// Whether both are one bind, over connections of the same agent.
+    pub(crate) fn is_leg_of(&self, other: &Self) -> bool {
+        self.owner == other.owner && self.id == other.id
+    }
+
     pub(crate) fn is_live(&self) -> bool {
         self.state.is.load(Ordering::Acquire) == SERVING
     }
@@ -275,6 +280,13 @@ pub(crate) mod tests {
         let mut endpoint = Endpoint::plain(EndpointUrl::parse(url).unwrap(), session);
         endpoint.pooling = pooling.into();
         Arc::new(endpoint)
+    }
+
+    /// One whose session takes streams, for nobody.
+    pub(crate) fn open_endpoint(url: &str) -> Arc<Endpoint> {
+        let endpoint = endpoint(url, false);
+        endpoint.session.set_peer(portway_mux::Peer::PORTWAY);
+        endpoint
     }
 
     #[test]

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use portway_mux::heartbeat::{self, Failure, Pace};
 use portway_mux::{CloseReason, Closed, Config, ErrorCode, Peer, Session, Stream};
-use portway_wire::auth::{Abilities, AuthRequest, AuthResponse, OLDER_VERSION, PeerKind, VERSION};
+use portway_wire::auth::{
+    Abilities, AuthRequest, AuthResponse, ConnectAddress, OLDER_VERSION, PeerKind, VERSION,
+};
 use portway_wire::bind::{
     self as messages, BindRequest, BindResponse, LabeledRequest, PatchRequest,
 };
@@ -27,7 +29,7 @@ use crate::listen::Visitor;
 use crate::metrics::{Door, Turned};
 use crate::naming::random_hex;
 use crate::rpc;
-use crate::session::{AgentSession, Identity};
+use crate::session::{About, AgentSession, Identity};
 use crate::transport::of_an_agent;
 
 /// Streams of an agent that has not logged in.
@@ -45,6 +47,8 @@ const KNOWN: [u32; 6] = [
 ];
 /// After a refused login, so that the answer is read before the connection ends.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// Where this edge is. It has no other place to be told apart from.
+const REGION: &str = "self";
 /// From an SDK having read the answer to a bind until it surely knows of the endpoint.
 const SETTLE: Duration = Duration::from_millis(50);
 
@@ -191,7 +195,7 @@ impl Arrival {
         *self.last_message.lock() = Instant::now();
         match (kind, message, self.agent.get()) {
             (stream_type::SRV_INFO, ..) => {
-                rpc::answer(stream, &messages::srv_info_answer("self")).await;
+                rpc::answer(stream, &messages::srv_info_answer(REGION)).await;
             }
             (stream_type::AUTH, message, None) => self.login(stream, message).await,
             (stream_type::AUTH, ..) => {
@@ -222,7 +226,7 @@ impl Arrival {
                 let patched = message
                     .and_then(|message| PatchRequest::decode(&message))
                     .map_err(|error| malformed(Code(801), &error))
-                    .and_then(|request| bind::patch(agent, &request));
+                    .and_then(|request| bind::patch(&self.core, agent, &request));
                 match patched {
                     Ok(()) => {
                         rpc::answer(stream, &messages::plain_answer("")).await;
@@ -292,6 +296,7 @@ impl Arrival {
             id = agent.id,
             account = agent.account.name,
             client_id = agent.identity.client_id,
+            leg = agent.identity.leg,
             r = %agent.from,
             peer = ?agent.kind,
             "agent connected"
@@ -340,7 +345,7 @@ impl Arrival {
             client_id,
             protocol: chosen(&request.version)?.to_owned(),
             version: env!("CARGO_PKG_VERSION").into(),
-            region: "self".into(),
+            region: REGION.into(),
             cookie: if request.extra.cookie.is_empty() {
                 random_hex(16)
             } else {
@@ -349,10 +354,13 @@ impl Arrival {
             account_name: account.name.clone(),
             plan_name: "Self-hosted".into(),
             session_id: id.clone(),
+            connect_addresses: core.legs.iter().map(|address| leg_at(address)).collect(),
             portway: request.extra.portway.map(|_| Abilities::default()),
             ..AuthResponse::default()
         };
-        let agent = AgentSession::new(id, identity, account, kind, self.from, self.mux.clone());
+        let about = About::of(request.extra);
+        let mux = self.mux.clone();
+        let agent = AgentSession::new(id, identity, account, kind, about, self.from, mux);
         Ok((Arc::new(agent), response))
     }
 
@@ -464,6 +472,13 @@ impl Arrival {
 async fn settled(agent: &AgentSession) {
     if agent.kind != PeerKind::Portway {
         sleep(SETTLE).await;
+    }
+}
+
+fn leg_at(address: &str) -> ConnectAddress {
+    ConnectAddress {
+        region: REGION.into(),
+        address: address.into(),
     }
 }
 

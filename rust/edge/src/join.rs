@@ -63,15 +63,9 @@ fn kept(path: &Path) -> io::Result<String> {
     Ok(token)
 }
 
-/// The join string of an edge that listens for agents there, and on `api` for who wants the list of
-/// revoked certificates.
-pub(crate) fn text(
-    config: &EdgeConfig,
-    bound: Option<SocketAddr>,
-    api: Option<SocketAddr>,
-    fingerprint: &str,
-) -> String {
-    let address = config.public_agent_addr.clone().or_else(|| {
+/// What agents elsewhere dial to reach an edge that listens for them there.
+pub(crate) fn address(config: &EdgeConfig, bound: Option<SocketAddr>) -> Option<String> {
+    config.public_agent_addr.clone().or_else(|| {
         bound.map(|address| {
             if address.ip().is_unspecified() {
                 format!("{}:{}", config.base_domain(), address.port())
@@ -79,14 +73,24 @@ pub(crate) fn text(
                 address.to_string()
             }
         })
-    });
+    })
+}
+
+/// The join string of an edge that agents dial there. `api`: for who wants the list of revoked
+/// certificates.
+pub(crate) fn text(
+    config: &EdgeConfig,
+    address: Option<&str>,
+    api: Option<SocketAddr>,
+    fingerprint: &str,
+) -> String {
     let token = config
         .tokens
         .first()
         .map(|token| token.token.expose())
         .unwrap_or_default();
     let mut content = json!({"a": address, "f": fingerprint, "t": token});
-    if let Some(url) = crl_url(config, address.as_deref(), api) {
+    if let Some(url) = crl_url(config, address, api) {
         content["c"] = url.into();
     }
     format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(content.to_string()))

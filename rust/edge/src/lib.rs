@@ -38,14 +38,17 @@ mod transport;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use portway_wire::Secret;
+use portway_wire::{Refusal, Secret};
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+pub use portway_wire::commands::Command;
 
 pub use crate::ca::CaError;
 use crate::certs::Certificates;
@@ -95,6 +98,52 @@ pub struct Reloaded {
     pub warnings: Vec<String>,
     /// Agents whose credential is gone.
     pub ended: usize,
+}
+
+/// What the edge's operator sees of an agent.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConnectedAgent {
+    /// Of the session.
+    pub id: String,
+    pub account: String,
+    pub client_id: String,
+    pub leg: u32,
+    pub ip: String,
+    pub version: String,
+    pub user_agent: String,
+    pub os: String,
+    pub metadata: String,
+    /// Seconds since 1970.
+    pub since: u64,
+    pub urls: Vec<String>,
+}
+
+// === impl ConnectedAgent ===
+
+impl ConnectedAgent {
+    fn of(agent: &session::AgentSession) -> Self {
+        let about = &agent.about;
+        let since = about.since.duration_since(UNIX_EPOCH);
+        let mut urls: Vec<_> = agent
+            .endpoints()
+            .iter()
+            .map(|one| one.url.to_string())
+            .collect();
+        urls.sort();
+        Self {
+            id: agent.id.clone(),
+            account: agent.account.name.clone(),
+            client_id: agent.identity.client_id.clone(),
+            leg: agent.identity.leg,
+            ip: agent.from.ip().to_canonical().to_string(),
+            version: about.version.clone(),
+            user_agent: about.user_agent.clone(),
+            os: about.os.clone(),
+            metadata: about.metadata.clone(),
+            since: since.map_or(0, |since| since.as_secs()),
+            urls,
+        }
+    }
 }
 
 /// A running edge. Dropped, it ends at once.
@@ -162,7 +211,14 @@ impl Edge {
         for error in certificates.load_pairs(config.certs_dir.as_deref()) {
             tracing::error!(obj = "tls", err = %error, "cannot use a certificate");
         }
-        let join = join::text(&config, agent_addr, api_addr, authority.fingerprint());
+        let own = join::address(&config, agent_addr);
+        let join = join::text(&config, own.as_deref(), api_addr, authority.fingerprint());
+        let named = config.connect_addresses.iter();
+        let legs = named.filter_map(|address| match address.as_str() {
+            "self" => own.clone(),
+            other => Some(other.to_owned()),
+        });
+        let legs = legs.collect();
         let tcp_address = http_addr
             .or(https_addr)
             .or(agent_addr)
@@ -179,6 +235,7 @@ impl Edge {
         let core = Arc::new_cyclic(|weak| Core {
             config: ArcSwap::from_pointee(config),
             ports,
+            legs,
             registry,
             certificates,
             authority: authority.clone(),
@@ -328,6 +385,10 @@ impl Edge {
                 "public_agent_addr",
                 old.public_agent_addr == config.public_agent_addr,
             ),
+            (
+                "connect_addresses",
+                old.connect_addresses == config.connect_addresses,
+            ),
             ("crl_url", old.crl_url == config.crl_url),
             ("threads", old.threads == config.threads),
         ];
@@ -349,6 +410,7 @@ impl Edge {
             public_http_port: old.public_http_port,
             public_https_port: old.public_https_port,
             public_agent_addr: old.public_agent_addr.clone(),
+            connect_addresses: old.connect_addresses.clone(),
             crl_url: old.crl_url.clone(),
             threads: old.threads,
             ..config
@@ -373,6 +435,27 @@ impl Edge {
         }
         tokio::spawn(bind::review(self.core.clone()));
         Ok(report)
+    }
+
+    /// The agents that are connected; each leg of one is there.
+    pub fn agents(&self) -> Vec<ConnectedAgent> {
+        let all = self.core.sessions.all();
+        let mut agents: Vec<_> = all.iter().map(|agent| ConnectedAgent::of(agent)).collect();
+        agents.sort_by(|one, other| (one.since, &one.id).cmp(&(other.since, &other.id)));
+        agents
+    }
+
+    /// Has the agent of a session carry out a command; nothing where there is no such session.
+    ///
+    /// # Errors
+    /// The [`Refusal`] for who asked.
+    pub async fn order(&self, session: &str, command: Command) -> Result<Option<()>, Refusal> {
+        let Some(agent) = self.core.sessions.named(session) else {
+            return Ok(None);
+        };
+        command::order(&agent, &command).await?;
+        tracing::info!(obj = "command", id = agent.id, account = agent.account.name, command = ?command, "agent has been told");
+        Ok(Some(()))
     }
 
     /// Ends in order: nothing new, what runs may end within `drain`, agents are told, all is

@@ -17,7 +17,14 @@ const SHARDS: usize = 16;
 
 /// Endpoints that serve one URL. Most have one member.
 #[derive(Debug, Default)]
-pub(crate) struct Pool(RwLock<Vec<Arc<Endpoint>>>);
+pub(crate) struct Pool(RwLock<Members>);
+
+#[derive(Debug, Default)]
+struct Members {
+    all: Vec<Arc<Endpoint>>,
+    /// Some are legs of one bind: the same endpoint over several connections of its agent.
+    legs: bool,
+}
 
 /// What a pool has to offer now.
 #[derive(Debug)]
@@ -26,6 +33,16 @@ pub(crate) enum Pick {
     /// Bound, but its agent has not heard of it yet; it will in a moment.
     Soon(Arc<Endpoint>),
     Nothing,
+}
+
+/// Who there is in a pool beside one member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Others {
+    Nobody,
+    /// Other connections of the same agent, for the same endpoint.
+    Legs,
+    /// Other endpoints, and legs perhaps.
+    Members,
 }
 
 /// All endpoints of this edge that visitors can reach.
@@ -51,50 +68,87 @@ struct Names {
 // === impl Pool ===
 
 impl Pool {
-    /// A random member.
+    /// A random member, by the leg of it that has the least to do.
     pub(crate) fn pick(&self) -> Pick {
+        self.pick_again(None)
+    }
+
+    /// The same for who has a stream to `last` already: another leg of that would be no better.
+    pub(crate) fn pick_again(&self, last: Option<&Arc<Endpoint>>) -> Pick {
         let members = self.0.read();
-        if let [only] = members.as_slice() {
+        if let [only] = members.all.as_slice() {
             return if only.is_live() {
                 Pick::Ready(only.clone())
             } else {
                 Pick::Soon(only.clone())
             };
         }
-        let live = members.iter().filter(|member| member.is_live());
-        let chosen = random_below(live.clone().count()).and_then(|index| live.clone().nth(index));
-        match (chosen, members.first()) {
+        if let (true, Some(last)) = (members.legs, last)
+            && last.is_live()
+            && members.holds(last)
+        {
+            return Pick::Ready(last.clone());
+        }
+        let chosen = if members.legs {
+            members.of_the_idlest_leg()
+        } else {
+            random_of(members.live())
+        };
+        match (chosen, members.all.first()) {
             (Some(member), _) => Pick::Ready(member.clone()),
             (None, Some(member)) => Pick::Soon(member.clone()),
             (None, None) => Pick::Nothing,
         }
     }
 
-    /// Whether it has more than one member.
+    /// Whether it has more than one member; legs of one endpoint are one.
     pub(crate) fn is_shared(&self) -> bool {
-        self.0.read().len() > 1
+        self.others() == Others::Members
+    }
+
+    /// Who could serve in the place of a member.
+    pub(crate) fn others(&self) -> Others {
+        let members = self.0.read();
+        match members.all.as_slice() {
+            [] | [_] => Others::Nobody,
+            [first, rest @ ..] if members.legs && rest.iter().all(|one| one.is_leg_of(first)) => {
+                Others::Legs
+            }
+            _ => Others::Members,
+        }
     }
 
     /// Whether this endpoint is a member.
     pub(crate) fn holds(&self, endpoint: &Arc<Endpoint>) -> bool {
-        let members = self.0.read();
-        members.iter().any(|member| Arc::ptr_eq(member, endpoint))
+        self.0.read().holds(endpoint)
     }
 
     /// A random live member that is not `other`.
     pub(crate) fn pick_another(&self, other: &Endpoint) -> Option<Arc<Endpoint>> {
         let members = self.0.read();
-        let others = members
-            .iter()
-            .filter(|member| member.is_live() && !std::ptr::eq(Arc::as_ptr(member), other));
-        let index = random_below(others.clone().count())?;
-        others.clone().nth(index).cloned()
+        random_of(members.live().filter(|member| !is(member, other))).cloned()
     }
 
-    fn join(&self, endpoint: Arc<Endpoint>) -> Result<(), Refusal> {
+    /// Another leg of an endpoint whose session has ended.
+    pub(crate) fn leg_instead(&self, of: &Endpoint) -> Option<Arc<Endpoint>> {
+        of.session.is_closed().then(|| self.another_leg(of))?
+    }
+
+    /// Another leg of this endpoint that visitors can be led over.
+    pub(crate) fn another_leg(&self, of: &Endpoint) -> Option<Arc<Endpoint>> {
+        let members = self.0.read();
+        if !members.legs {
+            return None;
+        }
+        let others = members
+            .live()
+            .filter(|member| member.is_leg_of(of) && !is(member, of));
+        idlest(others).cloned()
+    }
+
+    /// Whether the endpoint is a new one, and not one more leg of one that is there.
+    fn join(&self, endpoint: Arc<Endpoint>) -> Result<bool, Refusal> {
         let mut members = self.0.write();
-        // A bind that is repeated on another leg of the same agent is one endpoint.
-        let same = |member: &Endpoint| member.owner == endpoint.owner && member.id == endpoint.id;
         // Only one's own endpoints share a URL; labels are given to URLs by the operator, who says
         // with rules who may carry them.
         let allied = |member: &Endpoint| {
@@ -102,8 +156,8 @@ impl Pool {
                 || (member.edge_type != "0" && endpoint.edge_type != "0")
         };
         let pooled = |member: &Endpoint| member.pools() && endpoint.pools() && allied(member);
-        let apart = |member: &&Arc<Endpoint>| !(pooled(member) || same(member));
-        if let Some(other) = members.iter().find(apart) {
+        let apart = |member: &&Arc<Endpoint>| !(pooled(member) || member.is_leg_of(&endpoint));
+        if let Some(other) = members.all.iter().find(apart) {
             let hint = if !allied(other) {
                 "It belongs to someone else."
             } else if other.pools() || endpoint.pools() {
@@ -116,20 +170,72 @@ impl Pool {
                 format!("{} is already online. {hint}", endpoint.url),
             ));
         }
-        members.push(endpoint);
-        Ok(())
+        let leg = members.all.iter().any(|member| member.is_leg_of(&endpoint));
+        members.legs |= leg;
+        members.all.push(endpoint);
+        Ok(!leg)
     }
 
-    /// Whether nobody is left.
-    fn leave(&self, endpoint: &Endpoint) -> bool {
+    fn leave(&self, endpoint: &Endpoint) -> Left {
         let mut members = self.0.write();
-        members.retain(|member| !std::ptr::eq(Arc::as_ptr(member), endpoint));
-        members.is_empty()
+        let before = members.all.len();
+        members.all.retain(|member| !is(member, endpoint));
+        let found = members.all.len() < before;
+        Left {
+            gone: found && !members.all.iter().any(|member| member.is_leg_of(endpoint)),
+            last: members.all.is_empty(),
+        }
     }
 }
 
-fn random_below(limit: usize) -> Option<usize> {
-    (limit > 0).then(|| RandomState::new().build_hasher().finish() as usize % limit)
+/// What the end of a membership has left.
+#[derive(Clone, Copy, Default)]
+struct Left {
+    /// The endpoint was there and has no other leg.
+    gone: bool,
+    /// Nobody serves the URL any more.
+    last: bool,
+}
+
+// === impl Members ===
+
+impl Members {
+    fn live(&self) -> impl Iterator<Item = &Arc<Endpoint>> + Clone {
+        self.all.iter().filter(|member| member.is_live())
+    }
+
+    fn holds(&self, endpoint: &Arc<Endpoint>) -> bool {
+        self.all.iter().any(|member| Arc::ptr_eq(member, endpoint))
+    }
+
+    /// A random endpoint, however many legs it has, and the leg of it with the fewest streams.
+    fn of_the_idlest_leg(&self) -> Option<&Arc<Endpoint>> {
+        let first = |member: &&Arc<Endpoint>| {
+            let leg = self.live().find(|earlier| earlier.is_leg_of(member));
+            leg.is_some_and(|leg| Arc::ptr_eq(leg, member))
+        };
+        let endpoint = random_of(self.live().filter(first))?;
+        let legs = self.live().filter(|member| member.is_leg_of(endpoint));
+        idlest(legs).or(Some(endpoint))
+    }
+}
+
+/// The one whose session has the fewest streams open; one whose session has ended is none.
+fn idlest<'a>(legs: impl Iterator<Item = &'a Arc<Endpoint>>) -> Option<&'a Arc<Endpoint>> {
+    let open = legs.filter_map(|leg| Some((leg.session.load()?, leg)));
+    // Of those that have as few, the one that was asked less often: else it were always the first.
+    let least = open.min_by_key(|(streams, leg)| (*streams, leg.visits.load(Ordering::Relaxed)));
+    least.map(|(_, leg)| leg)
+}
+
+fn is(member: &Arc<Endpoint>, endpoint: &Endpoint) -> bool {
+    std::ptr::eq(Arc::as_ptr(member), endpoint)
+}
+
+fn random_of<T>(those: impl Iterator<Item = T> + Clone) -> Option<T> {
+    let count = those.clone().count();
+    let index = (count > 0).then(|| RandomState::new().build_hasher().finish() as usize % count)?;
+    those.into_iter().nth(index)
 }
 
 // === impl Registry ===
@@ -163,25 +269,26 @@ impl Registry {
     /// # Errors
     /// [`Code::NAME_TAKEN`] where it is online already and not both are to be pooled.
     pub(crate) fn claim(&self, endpoint: &Arc<Endpoint>) -> Result<(), Refusal> {
-        match (self.names(endpoint.url.scheme), endpoint.url.port) {
+        let new = match (self.names(endpoint.url.scheme), endpoint.url.port) {
             (Some(names), _) => names.claim(endpoint)?,
             (None, Some(port)) => join(self.ports.write().entry(port), endpoint)?,
             (None, None) => return Err(Refusal::of(Code(9034))),
-        }
-        self.count.fetch_add(1, Ordering::Relaxed);
+        };
+        self.count.fetch_add(usize::from(new), Ordering::Relaxed);
         Ok(())
     }
 
     /// Gives the URL up. `true`: nobody serves it any more.
     pub(crate) fn release(&self, endpoint: &Endpoint) -> bool {
         endpoint.end();
-        let (found, last) = match (self.names(endpoint.url.scheme), endpoint.url.port) {
+        let left = match (self.names(endpoint.url.scheme), endpoint.url.port) {
             (Some(names), _) => names.release(endpoint),
             (None, Some(port)) => leave(self.ports.write().entry(port), endpoint),
-            (None, None) => (false, false),
+            (None, None) => Left::default(),
         };
-        self.count.fetch_sub(usize::from(found), Ordering::Relaxed);
-        last
+        self.count
+            .fetch_sub(usize::from(left.gone), Ordering::Relaxed);
+        left.last
     }
 
     fn names(&self, scheme: Scheme) -> Option<&Names> {
@@ -230,20 +337,20 @@ impl Names {
         None
     }
 
-    fn claim(&self, endpoint: &Arc<Endpoint>) -> Result<(), Refusal> {
+    fn claim(&self, endpoint: &Arc<Endpoint>) -> Result<bool, Refusal> {
         if let Some(parent) = endpoint.url.host.strip_prefix("*.") {
             let mut wildcards = self.wildcards.write();
-            join(wildcards.entry(parent.into()), endpoint)?;
+            let new = join(wildcards.entry(parent.into()), endpoint)?;
             self.wildcard_count
                 .store(wildcards.len(), Ordering::Relaxed);
-            Ok(())
+            Ok(new)
         } else {
             let host = endpoint.url.host.as_str();
             join(self.shard(host).write().entry(host.into()), endpoint)
         }
     }
 
-    fn release(&self, endpoint: &Endpoint) -> (bool, bool) {
+    fn release(&self, endpoint: &Endpoint) -> Left {
         if let Some(parent) = endpoint.url.host.strip_prefix("*.") {
             let mut wildcards = self.wildcards.write();
             let left = leave(wildcards.entry(parent.into()), endpoint);
@@ -257,37 +364,39 @@ impl Names {
     }
 }
 
-fn join<K>(entry: Entry<'_, K, Arc<Pool>>, endpoint: &Arc<Endpoint>) -> Result<(), Refusal> {
+fn join<K>(entry: Entry<'_, K, Arc<Pool>>, endpoint: &Arc<Endpoint>) -> Result<bool, Refusal> {
     match entry {
         Entry::Occupied(pool) => pool.get().join(endpoint.clone()),
         Entry::Vacant(place) => {
             // Most pools keep the one member they begin with.
-            let pool = Pool(RwLock::new(Vec::with_capacity(1)));
-            pool.join(endpoint.clone())?;
+            let pool = Pool(RwLock::new(Members {
+                all: Vec::with_capacity(1),
+                legs: false,
+            }));
+            let new = pool.join(endpoint.clone())?;
             place.insert(Arc::new(pool));
-            Ok(())
+            Ok(new)
         }
     }
 }
 
-/// Whether the endpoint was there, and whether it was the last.
-fn leave<K>(entry: Entry<'_, K, Arc<Pool>>, endpoint: &Endpoint) -> (bool, bool) {
+fn leave<K>(entry: Entry<'_, K, Arc<Pool>>, endpoint: &Endpoint) -> Left {
     let Entry::Occupied(pool) = entry else {
-        return (false, false);
+        return Left::default();
     };
-    let before = pool.get().0.read().len();
-    let last = pool.get().leave(endpoint);
-    let found = last || pool.get().0.read().len() < before;
-    if last {
+    let left = pool.get().leave(endpoint);
+    if left.last {
         pool.remove();
     }
-    (found, last)
+    left
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
-    use crate::endpoint::tests::endpoint;
+    use crate::endpoint::tests::{endpoint, open_endpoint};
 
     fn ready(registry: &Registry, scheme: Scheme, host: &str) -> Option<String> {
         match registry.find(scheme, host)?.pick() {
@@ -353,6 +462,60 @@ mod tests {
         assert!(!registry.release(&first) && registry.release(&second));
         assert!(bind(&registry, "https://a.test", false).is_ok());
         assert_eq!(registry.count(), 1);
+    }
+
+    #[test]
+    fn legs_of_one_endpoint_are_one_member_and_take_turns() {
+        let registry = Registry::new();
+        let legs = [(); 3].map(|()| {
+            let leg = open_endpoint("https://a.test");
+            registry.claim(&leg).unwrap();
+            leg.go_live();
+            leg
+        });
+        let pool = registry.find(Scheme::Https, "a.test").unwrap();
+        assert_eq!((registry.count(), pool.is_shared()), (1, false));
+        let mut streams = Vec::new();
+        let mut counts = [0; 3];
+        for _ in 0..9 {
+            let Pick::Ready(leg) = pool.pick() else {
+                panic!("a leg is live")
+            };
+            counts[legs.iter().position(|it| Arc::ptr_eq(it, &leg)).unwrap()] += 1;
+            streams.push(leg.session.try_open(Bytes::from_static(b"type")).unwrap());
+            let again = pool.pick_again(Some(&leg));
+            assert!(matches!(again, Pick::Ready(it) if Arc::ptr_eq(&it, &leg)));
+        }
+        assert_eq!(counts, [3, 3, 3]);
+        legs[1].session.close(portway_mux::ErrorCode::NO_ERROR, "");
+        for _ in 0..9 {
+            let picked = pool.pick();
+            assert!(!matches!(picked, Pick::Ready(it) if Arc::ptr_eq(&it, &legs[1])));
+        }
+        registry.release(&legs[1]);
+        let other = pool.another_leg(&legs[0]).unwrap();
+        assert!(Arc::ptr_eq(&other, &legs[2]) && registry.count() == 1);
+        registry.release(&legs[2]);
+        assert!(pool.another_leg(&legs[0]).is_none() && registry.count() == 1);
+        assert!(registry.release(&legs[0]) && registry.count() == 0);
+    }
+
+    #[test]
+    fn a_pool_is_shared_evenly_however_many_legs_its_members_have() {
+        let registry = Registry::new();
+        let mut members = Vec::new();
+        for id in ["two legs", "two legs", "one"] {
+            let mut member = open_endpoint("https://a.test");
+            let changed = Arc::get_mut(&mut member).unwrap();
+            (changed.id, changed.pooling) = (id.into(), true.into());
+            registry.claim(&member).unwrap();
+            member.go_live();
+            members.push(member);
+        }
+        let pool = registry.find(Scheme::Https, "a.test").unwrap();
+        assert!(pool.is_shared() && registry.count() == 2);
+        let alone = (0..400).filter(|_| matches!(pool.pick(), Pick::Ready(it) if &*it.id == "one"));
+        assert!((120..280).contains(&alone.count()), "half of all");
     }
 
     #[test]

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use portway_mux::{ErrorCode, Session};
-use portway_wire::auth::PeerKind;
+use portway_wire::auth::{AuthExtra, PeerKind};
 
 use crate::control::Account;
 use crate::endpoint::Endpoint;
@@ -33,10 +34,42 @@ pub(crate) struct AgentSession {
     pub name: Arc<str>,
     pub owner: Arc<str>,
     pub kind: PeerKind,
+    pub about: About,
     pub from: SocketAddr,
     pub mux: Session,
     /// By bind id.
     endpoints: Mutex<HashMap<Arc<str>, Arc<Endpoint>>>,
+}
+
+/// What an agent has said of itself at its login.
+#[derive(Debug)]
+pub(crate) struct About {
+    pub version: String,
+    pub user_agent: String,
+    pub os: String,
+    pub metadata: String,
+    pub since: SystemTime,
+    /// As [`portway_wire::auth::AuthExtra`] has them.
+    pub stop_unsupported: Option<String>,
+    pub restart_unsupported: Option<String>,
+    pub update_unsupported: Option<String>,
+}
+
+// === impl About ===
+
+impl About {
+    pub(crate) fn of(extra: AuthExtra) -> Self {
+        Self {
+            version: extra.version,
+            user_agent: extra.user_agent,
+            os: extra.os,
+            metadata: extra.metadata,
+            since: SystemTime::now(),
+            stop_unsupported: extra.stop_unsupported,
+            restart_unsupported: extra.restart_unsupported,
+            update_unsupported: extra.update_unsupported,
+        }
+    }
 }
 
 /// All of them.
@@ -51,6 +84,7 @@ impl AgentSession {
         identity: Identity,
         account: Account,
         kind: PeerKind,
+        about: About,
         from: SocketAddr,
         mux: Session,
     ) -> Self {
@@ -62,6 +96,7 @@ impl AgentSession {
             account,
             owner,
             kind,
+            about,
             from,
             mux,
             endpoints: Mutex::default(),
@@ -126,6 +161,12 @@ impl Sessions {
         {
             sessions.remove(&session.identity);
         }
+    }
+
+    /// The one of this id.
+    pub(crate) fn named(&self, id: &str) -> Option<Arc<AgentSession>> {
+        let sessions = self.0.lock();
+        sessions.values().find(|session| session.id == id).cloned()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<AgentSession>> {

@@ -147,6 +147,12 @@ impl Session {
         self.0.with(|core| core.crowded())
     }
 
+    /// Streams that are open; none once the session is ending.
+    pub fn load(&self) -> Option<usize> {
+        self.0
+            .with(|core| (!core.closing()).then(|| core.stats().open_streams))
+    }
+
     pub fn open_streams(&self) -> usize {
         self.stats().open_streams
     }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
 use portway_agent::plan::{Cas, EdgeAddress, Plan};
-use portway_agent::{Hooks, Room, Stop, without_number};
+use portway_agent::{Ended, Hooks, Room, Stop, without_number};
 use portway_edge::{Edge, EdgeConfig};
 
 use crate::report::Fatal;
@@ -48,10 +48,29 @@ pub(crate) fn run(descriptor: i32) -> Result<(), Fatal> {
     let result = runtime.block_on(agent(plan, room));
     // A name that is still being resolved must not hold up the end.
     runtime.shutdown_background();
-    result
+    match result? {
+        Ended::Stopped => Ok(()),
+        Ended::Again(argv) => Err(replace(&argv)),
+    }
 }
 
-async fn agent(mut plan: Plan, room: Room) -> Result<(), Fatal> {
+/// Goes on as this command, in the same process. Comes back only where that is not possible.
+#[cfg(unix)]
+fn replace(argv: &[String]) -> Fatal {
+    use std::os::unix::process::CommandExt;
+    let Some((program, arguments)) = argv.split_first() else {
+        return Fatal("there is no command to start again".into());
+    };
+    let error = std::process::Command::new(program).args(arguments).exec();
+    Fatal(format!("cannot start {program} again: {error}"))
+}
+
+#[cfg(not(unix))]
+fn replace(_: &[String]) -> Fatal {
+    Fatal("this system has no way to start again in the same process".into())
+}
+
+async fn agent(mut plan: Plan, room: Room) -> Result<Ended, Fatal> {
     let stop = signals::stops(|| true)
         .map_err(|error| Fatal(format!("cannot follow signals: {error}")))?;
     let hooks = Outside {
@@ -148,5 +167,10 @@ impl Hooks for Outside {
 
     fn stopping(&self) {
         systemd::notify("STOPPING=1");
+    }
+
+    fn restarting(&self) {
+        // Said to be stopping, a service is killed when that takes long.
+        systemd::notify_reloading();
     }
 }

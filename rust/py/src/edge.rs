@@ -1,16 +1,14 @@
 //! The edge's process: its plan, its runtime, reload, and a stop in order.
 
 use std::io::{IsTerminal, Write};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portway_agent::Stop;
 use portway_agent::plan::{Log, Note};
+use portway_agent::{Stop, child};
 use portway_edge::{Edge, EdgeConfig};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::Command;
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -171,30 +169,8 @@ impl Reloader {
             .reload
             .as_ref()
             .ok_or("this edge was started without a way to read its configuration anew")?;
-        let (program, arguments) = reload
-            .argv
-            .split_first()
-            .ok_or("there is no command to read the configuration with")?;
-        let mut child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| format!("cannot run {program}: {error}"))?;
-        if let Some(mut stdin) = child.stdin.take() {
-            let written = stdin.write_all(reload.stdin.as_bytes()).await;
-            written.map_err(|error| format!("cannot ask for the configuration: {error}"))?;
-        }
-        let output = timeout(RELOAD, child.wait_with_output()).await;
-        let output = output.map_err(|_| "reading the configuration took too long")?;
-        let output = output.map_err(|error| error.to_string())?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            return Err(said.replace("ERROR:  ", "").trim().to_owned());
-        }
-        let plan: EdgePlan = serde_json::from_slice(&output.stdout)
+        let made = child::run(&reload.argv, &reload.stdin, RELOAD).await?;
+        let plan: EdgePlan = serde_json::from_slice(&made)
             .map_err(|error| format!("the new plan cannot be read: {error}"))?;
         let report = self
             .edge
@@ -255,6 +231,34 @@ async fn follow_requests(
     }
 }
 
+/// What comes of a request.
+#[cfg(unix)]
+async fn reply(reloader: &Reloader, line: &str) -> Result<String, String> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let (id, command) = match words.as_slice() {
+        ["reload"] => return reloader.reload().await,
+        ["agents"] => {
+            let agents = reloader.edge.agents();
+            return serde_json::to_string(&agents).map_err(|error| error.to_string());
+        }
+        ["stop", id] => (id, portway_edge::Command::Stop),
+        ["restart", id] => (id, portway_edge::Command::Restart),
+        ["update", id, version, major] => (
+            id,
+            portway_edge::Command::Update {
+                version: version.trim_matches('-').to_owned(),
+                permit_major: *major == "major",
+            },
+        ),
+        _ => return Err(format!("unknown request {line:?}")),
+    };
+    match reloader.edge.order(id, command).await {
+        Ok(Some(())) => Ok("done".into()),
+        Ok(None) => Err(format!("no agent has the session {id:?} here")),
+        Err(refusal) => Err(refusal.to_string()),
+    }
+}
+
 /// A line asks, and everything up to the end is the answer.
 #[cfg(unix)]
 async fn answer(connection: tokio::net::UnixStream, reloader: Arc<Reloader>) {
@@ -267,12 +271,9 @@ async fn answer(connection: tokio::net::UnixStream, reloader: Arc<Reloader>) {
     ) {
         return;
     }
-    let reply = match line.trim() {
-        "reload" => match reloader.reload().await {
-            Ok(text) => format!("ok {text}\n"),
-            Err(text) => format!("error {text}\n"),
-        },
-        other => format!("error unknown request {other:?}\n"),
+    let reply = match reply(&reloader, line.trim()).await {
+        Ok(text) => format!("ok {text}\n"),
+        Err(text) => format!("error {text}\n"),
     };
     // Who asked may have gone.
     let _ = writer.write_all(reply.as_bytes()).await;

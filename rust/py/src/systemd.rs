@@ -41,6 +41,27 @@ fn send(
 #[cfg(not(unix))]
 pub(crate) fn notify(_: &str) {}
 
+/// Tells systemd that the service is not ready for a while; it says so when it is again.
+pub(crate) fn notify_reloading() {
+    #[cfg(target_os = "linux")]
+    if let Some(micros) = monotonic_micros() {
+        return notify(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+    }
+    notify("RELOADING=1");
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn monotonic_micros() -> Option<u64> {
+    // SAFETY: the call fills the structure that it is given, which is valid and our own.
+    let now = unsafe {
+        let mut now: libc::timespec = std::mem::zeroed();
+        (libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) == 0).then_some(now)?
+    };
+    let seconds = u64::try_from(now.tv_sec).ok()?;
+    Some(seconds * 1_000_000 + u64::try_from(now.tv_nsec).ok()? / 1000)
+}
+
 /// Says that this process is alive, twice in the time systemd gives it. From a task of the runtime, so
 /// that a runtime which stands still is noticed.
 pub(crate) async fn stay_alive() {

@@ -190,7 +190,60 @@ pub struct AuthResponse {
     pub plan_name: String,
     pub banner: String,
     pub session_id: String,
+    /// Where an agent may connect that wants more than one connection; nothing: only where it has.
+    pub connect_addresses: Vec<ConnectAddress>,
+    /// This agent will not be served for ever.
+    pub deprecation: Option<Deprecation>,
     pub portway: Option<Abilities>,
+}
+
+/// An address for one leg of a session (§4.9).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectAddress {
+    pub region: String,
+    /// `host:port`.
+    pub address: String,
+}
+
+/// What an edge tells an agent that is too old for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deprecation {
+    /// The oldest version that will be served.
+    pub next_min: String,
+    /// From this day on, RFC 3339.
+    pub next_date: String,
+    pub message: String,
+}
+
+// === impl ConnectAddress ===
+
+impl ConnectAddress {
+    fn decode(fields: Fields<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            region: fields.text("Region")?,
+            address: fields.text("ServerAddr")?,
+        })
+    }
+
+    fn encode(&self) -> Value {
+        json!({"Region": self.region, "ServerAddr": self.address})
+    }
+}
+
+// === impl Deprecation ===
+
+impl Deprecation {
+    fn decode(fields: Fields<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            next_min: fields.text("NextMin")?,
+            next_date: fields.text("NextDate")?,
+            message: fields.text("Msg")?,
+        })
+    }
+
+    fn encode(&self) -> Value {
+        json!({"NextMin": self.next_min, "NextDate": self.next_date, "Msg": self.message})
+    }
 }
 
 // === impl AuthResponse ===
@@ -220,6 +273,15 @@ impl AuthResponse {
             plan_name: extra.text("PlanName")?,
             banner: extra.text("Banner")?,
             session_id: extra.text("AgentSessionID")?,
+            connect_addresses: extra
+                .objects("ConnectAddresses")?
+                .into_iter()
+                .map(ConnectAddress::decode)
+                .collect::<Result<_, _>>()?,
+            deprecation: extra
+                .object("DeprecationWarning")?
+                .map(Deprecation::decode)
+                .transpose()?,
             portway: extra
                 .object("Portway")?
                 .map(Abilities::decode)
@@ -237,9 +299,13 @@ impl AuthResponse {
             "PlanName": self.plan_name,
             "Banner": self.banner,
             "SessionDuration": 0,
-            "DeprecationWarning": null,
+            "DeprecationWarning": self.deprecation.as_ref().map(Deprecation::encode),
             "AgentSessionID": self.session_id,
         });
+        if let (false, Some(extra)) = (self.connect_addresses.is_empty(), extra.as_object_mut()) {
+            let addresses = self.connect_addresses.iter().map(ConnectAddress::encode);
+            extra.insert("ConnectAddresses".to_owned(), addresses.collect());
+        }
         if let (Some(abilities), Some(extra)) = (self.portway, extra.as_object_mut()) {
             extra.insert("Portway".to_owned(), abilities.encode());
         }
@@ -325,6 +391,15 @@ mod tests {
             protocol: VERSION.into(),
             cookie: "k".into(),
             banner: "b".into(),
+            connect_addresses: vec![ConnectAddress {
+                region: "r".into(),
+                address: "h:1".into(),
+            }],
+            deprecation: Some(Deprecation {
+                next_min: "2.0.0".into(),
+                next_date: "2030-01-01T00:00:00Z".into(),
+                message: "m".into(),
+            }),
             ..AuthResponse::default()
         };
         assert_eq!(AuthResponse::decode(&response.encode()).unwrap(), response);

@@ -15,7 +15,7 @@ use crossterm::terminal::{
     LeaveAlternateScreen,
 };
 
-use super::view::{Line, Tone, View};
+use super::view::{Line, Page, Tone, View};
 
 /// Assumed where the terminal does not tell its size.
 const USUAL_SIZE: (u16, u16) = (80, 24);
@@ -51,7 +51,12 @@ impl Screen {
         })
     }
 
-    pub(super) fn draw(&mut self, view: &View) -> io::Result<()> {
+    /// What others have written over it goes with the next drawing.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        queue!(self.out, Clear(ClearType::All))
+    }
+
+    pub(super) fn draw(&mut self, view: &View, page: Page) -> io::Result<()> {
         let (width, height) = terminal::size().unwrap_or(USUAL_SIZE);
         let mut drawn = Vec::with_capacity(4096);
         queue!(drawn, BeginSynchronizedUpdate, MoveTo(0, 0))?;
@@ -63,7 +68,7 @@ impl Screen {
             )?;
         }
         for (row, line) in view
-            .lines(usize::from(width), usize::from(height))
+            .page(page, usize::from(width), usize::from(height))
             .iter()
             .enumerate()
         {

@@ -28,9 +28,12 @@ pub(crate) struct View {
     /// Lines the edge wants its agents to see.
     pub(crate) banner: Vec<String>,
     pub(crate) account: Option<String>,
+    /// A newer version than this one.
+    pub(crate) offer: Option<Offer>,
     pub(crate) version: String,
     pub(crate) region: Option<String>,
-    pub(crate) latency: Option<Duration>,
+    /// Of each connection to the edge, as far as it is known.
+    pub(crate) latencies: Vec<Option<Duration>>,
     /// Address of the local web interface, where there is one.
     pub(crate) web: Option<String>,
     /// Public URL and upstream of every endpoint, in their order.
@@ -40,6 +43,26 @@ pub(crate) struct View {
     pub(crate) connections: Counts,
     /// Newest first; `None` where no endpoint speaks HTTP.
     pub(crate) requests: Option<Vec<RequestLine>>,
+}
+
+/// A version that could take the place of this one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Offer {
+    pub(crate) version: String,
+    /// The command that brings it; nothing: Ctrl+U does.
+    pub(crate) instead: Option<String>,
+    /// What became of bringing it.
+    pub(crate) state: Option<String>,
+}
+
+/// What is on the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    Session,
+    /// The same, and whether to update.
+    Question,
+    /// What the keys do.
+    Help,
 }
 
 /// What the first row tells of the session.
@@ -119,9 +142,18 @@ struct Layout {
 
 impl View {
     /// The lines for a window of `width` × `height`; never more, never longer.
-    pub(super) fn lines(&self, width: usize, height: usize) -> Vec<Line> {
+    pub(super) fn page(&self, page: Page, width: usize, height: usize) -> Vec<Line> {
+        match page {
+            Page::Session => self.lines(width, height, false),
+            Page::Question => self.lines(width, height, true),
+            Page::Help => help(width, height),
+        }
+    }
+
+    /// `asked`: whether to update.
+    fn lines(&self, width: usize, height: usize, asked: bool) -> Vec<Line> {
         let layout = Layout::of(width);
-        let mut lines = self.rows(layout);
+        let mut lines = self.rows(layout, asked);
         let requests = self.requests.as_deref().unwrap_or_default();
         make_room(&mut lines, height, requests.len().min(SOME_REQUESTS));
         lines.extend(requests.iter().map(|request| request.line(layout)));
@@ -132,8 +164,18 @@ impl View {
         lines
     }
 
+    /// Of each leg; a session that has none yet has one that is not known.
+    fn latency(&self) -> String {
+        let known = |latency: &Option<Duration>| latency.map_or_else(|| "-".into(), milliseconds);
+        if self.latencies.is_empty() {
+            return known(&None);
+        }
+        let all: Vec<_> = self.latencies.iter().map(known).collect();
+        all.join(", ")
+    }
+
     /// Everything but the requests.
-    fn rows(&self, layout: Layout) -> Vec<Line> {
+    fn rows(&self, layout: Layout, asked: bool) -> Vec<Line> {
         let gap = || Line::plain(Rank::Gap, String::new());
         let mut lines = vec![title(layout.width), gap()];
         if !self.banner.is_empty() {
@@ -146,9 +188,15 @@ impl View {
             lines.push(gap());
         }
         lines.extend(self.status.lines(layout));
-        let latency = self.latency.map_or_else(|| "-".to_owned(), milliseconds);
+        let latency = self.latency();
+        if let Some(account) = &self.account {
+            let text = layout.labelled("Account", &clean(account));
+            lines.push(Line::plain(Rank::Detail, text));
+        }
+        if let Some(offer) = &self.offer {
+            lines.extend(offer.lines(layout, asked));
+        }
         let details = [
-            ("Account", self.account.as_deref()),
             ("Version", Some(self.version.as_str())),
             ("Region", self.region.as_deref()),
             ("Latency", Some(latency.as_str())),
@@ -208,6 +256,29 @@ impl Status {
                 },
             });
         texts.collect()
+    }
+}
+
+impl Offer {
+    fn lines(&self, layout: Layout, asked: bool) -> Vec<Line> {
+        let version = &self.version;
+        let value = match (&self.state, &self.instead) {
+            _ if asked => format!("install {version} and start again? (y/n)"),
+            (Some(state), _) => state.clone(),
+            (None, None) => format!("update available (version {version}, Ctrl-U to update)"),
+            (None, Some(instead)) => format!("update available (version {version}): {instead}"),
+        };
+        let room = layout.width.saturating_sub(layout.label);
+        let value = clean(&value);
+        let texts = wrapped(&value, room).enumerate();
+        let lines = texts.map(|(number, text)| Line {
+            text: layout.labelled(if number == 0 { "Update" } else { "" }, &text),
+            tone: Tone::Wait,
+            toned: layout.label,
+            // A question is to be read before it is answered.
+            rank: if asked { Rank::Needed } else { Rank::Detail },
+        });
+        lines.collect()
     }
 }
 
@@ -351,12 +422,53 @@ fn make_room(lines: &mut Vec<Line>, height: usize, more: usize) {
     }
 }
 
+/// What the keys do.
+fn help(width: usize, height: usize) -> Vec<Line> {
+    const KEYS: [(&str, &str); 5] = [
+        ("?", "this page, and back"),
+        (
+            "Ctrl+U",
+            "install the update that is on offer, and start again",
+        ),
+        ("Ctrl+L", "draw the screen anew"),
+        ("Ctrl+Z", "put into the background; `fg` brings it back"),
+        (
+            "Ctrl+C",
+            "quit when all visitors are served; again: at once",
+        ),
+    ];
+    /// Width of the column of keys.
+    const KEY: usize = 10;
+    let room = width.saturating_sub(KEY);
+    let mut lines = vec![title(width), Line::plain(Rank::Gap, String::new())];
+    for (key, meaning) in KEYS {
+        for (number, text) in wrapped(meaning, room.max(1)).enumerate() {
+            let key = if number == 0 { key } else { "" };
+            lines.push(Line::plain(Rank::Needed, format!("{key:<KEY$}{text}")));
+        }
+    }
+    lines.push(Line::plain(Rank::Gap, String::new()));
+    lines.push(Line::plain(
+        Rank::Context,
+        "Any other key leads back.".into(),
+    ));
+    make_room(&mut lines, height, 0);
+    lines.truncate(height);
+    for line in &mut lines {
+        cut(&mut line.text, width);
+    }
+    lines
+}
+
 fn title(width: usize) -> Line {
     const NAME: &str = "portway";
-    const KEYS: &str = "(Ctrl+C to quit)";
-    let gap = width.saturating_sub(NAME.len() + KEYS.len()).max(1);
+    /// Where there is no room for both, how to quit is what one must know.
+    const HELP: usize = 50;
+    const KEYS: [&str; 2] = ["(Ctrl+C to quit)", "(? for help) (Ctrl+C to quit)"];
+    let keys = KEYS[usize::from(width >= HELP)];
+    let gap = width.saturating_sub(NAME.len() + keys.len()).max(1);
     Line {
-        text: format!("{NAME}{}{KEYS}", " ".repeat(gap)),
+        text: format!("{NAME}{}{keys}", " ".repeat(gap)),
         tone: Tone::Title,
         toned: 0,
         rank: Rank::Decoration,
@@ -472,7 +584,7 @@ mod tests {
         View {
             status: Status::Online,
             version: "0.1.0".into(),
-            latency: Some(Duration::from_millis(78)),
+            latencies: vec![Some(Duration::from_millis(78))],
             forwarding: vec![(
                 "https://shop.example.com".into(),
                 "http://localhost:8080".into(),
@@ -494,7 +606,7 @@ mod tests {
     }
 
     fn text(view: &View, width: usize, height: usize) -> Vec<String> {
-        view.lines(width, height)
+        view.page(Page::Session, width, height)
             .into_iter()
             .map(|line| line.text)
             .collect()
@@ -527,13 +639,57 @@ mod tests {
 
     #[test]
     fn no_window_is_too_small() {
-        for width in 0..100 {
-            for height in 0..30 {
-                let lines = view().lines(width, height);
-                assert!(lines.len() <= height);
-                assert!(lines.iter().all(|line| columns(&line.text) <= width));
+        let mut view = view();
+        view.offer = Some(Offer {
+            version: "9.9.9".into(),
+            ..Offer::default()
+        });
+        for page in [Page::Session, Page::Question, Page::Help] {
+            for width in 0..100 {
+                for height in 0..30 {
+                    let lines = view.page(page, width, height);
+                    assert!(lines.len() <= height);
+                    assert!(lines.iter().all(|line| columns(&line.text) <= width));
+                }
             }
         }
+    }
+
+    #[test]
+    fn an_update_on_offer_has_a_row_and_a_question() {
+        let mut view = view();
+        let row = |view: &View, page| {
+            let lines = view.page(page, 90, 40).into_iter().map(|line| line.text);
+            lines
+                .filter(|line| line.starts_with("Update"))
+                .collect::<Vec<_>>()
+        };
+        assert!(row(&view, Page::Session).is_empty());
+        let mut offer = Offer {
+            version: "3.33.1".into(),
+            ..Offer::default()
+        };
+        view.offer = Some(offer.clone());
+        assert_eq!(
+            row(&view, Page::Session),
+            ["Update                        update available (version 3.33.1, Ctrl-U to update)"]
+        );
+        assert_eq!(
+            row(&view, Page::Question),
+            ["Update                        install 3.33.1 and start again? (y/n)"]
+        );
+        offer.instead = Some("apt upgrade".into());
+        view.offer = Some(offer.clone());
+        assert_eq!(
+            row(&view, Page::Session),
+            ["Update                        update available (version 3.33.1): apt upgrade"]
+        );
+        offer.state = Some("installing".into());
+        view.offer = Some(offer);
+        assert_eq!(
+            row(&view, Page::Session),
+            ["Update                        installing"]
+        );
     }
 
     #[test]

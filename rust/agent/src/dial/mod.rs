@@ -5,6 +5,7 @@ mod fetch;
 mod happy;
 mod kept;
 mod proxy;
+mod published;
 mod resolve;
 mod road;
 
@@ -12,7 +13,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -28,6 +29,7 @@ use tokio_rustls::client::TlsStream;
 
 pub(crate) use self::happy::{Found, race};
 pub(crate) use self::proxy::Proxy;
+use self::published::Published;
 pub(crate) use self::resolve::{Names, Source};
 pub(crate) use self::road::Road;
 use crate::plan::{Cas, EdgeAddress};
@@ -74,6 +76,7 @@ pub(crate) struct Dialer {
     proxy: Option<Proxy>,
     interface: Option<String>,
     names: Names,
+    published: Option<Box<Published>>,
     /// Whom the edge is trusted by.
     cas: Cas,
     limit: Duration,
@@ -90,6 +93,7 @@ impl Dialer {
             proxy: edge.proxy.clone().map(Proxy::new),
             interface: edge.interface.clone(),
             names: Names::new(&edge.dns),
+            published: Published::new(edge),
             cas: edge.cas.clone(),
             limit,
             reached: Mutex::default(),
@@ -155,7 +159,16 @@ impl Dialer {
         let mut reasons = Vec::new();
         let mut tried = Vec::new();
         for source in self.names.sources(host) {
-            let found = match self.names.ask(source, host, || self.tls_of_others()).await {
+            let started = Instant::now();
+            let asked = match (source, &self.published) {
+                (Source::Published, Some(published)) => published.of(host).await,
+                _ => self.names.ask(source, host, || self.tls_of_others()).await,
+            };
+            if !matches!(source, Source::Literal(_)) {
+                let err = asked.as_ref().err().map_or("nil", String::as_str);
+                tracing::debug!(obj = "tunnels.session", host, resolver = %source, dur = ?started.elapsed(), err, "resolve");
+            }
+            let found = match asked {
                 Ok(found) => found,
                 Err(reason) => {
                     reasons.push((source, reason));
@@ -196,7 +209,20 @@ impl Dialer {
         tried: &mut Vec<IpAddr>,
     ) -> Result<Option<TcpStream>, DialError> {
         found.favourite = self.reached.lock().get(host).copied();
-        match happy::race(found, port, self.interface.as_deref(), tried).await {
+        let started = Instant::now();
+        let raced = happy::race(found, port, self.interface.as_deref(), tried).await;
+        step(
+            "dial",
+            address,
+            started,
+            raced.as_ref().err().map(|failed| {
+                failed.as_ref().map_or_else(
+                    || "nothing to try".into(),
+                    |(at, error)| format!("{at}: {error}"),
+                )
+            }),
+        );
+        match raced {
             Ok(socket) => {
                 settle(&socket);
                 if let Ok(peer) = socket.peer_addr() {
@@ -226,8 +252,16 @@ impl Dialer {
         finish: impl Fn(Road) -> BoxFuture<'f, Result<T, DialError>>,
     ) -> Result<T, DialError> {
         let attempt = async {
-            let socket = self.reach(proxy).await?;
-            let road = proxy.pass(socket, host, port).await?;
+            let started = Instant::now();
+            let road = async {
+                let socket = self.reach(proxy).await?;
+                proxy.pass(socket, host, port).await
+            };
+            let road = road.await;
+            let err = road.as_ref().err();
+            let err = err.map_or_else(nil, ToString::to_string);
+            tracing::debug!(obj = "tunnels.session", addr = address, via = proxy.shown(), dur = ?started.elapsed(), err, "proxy");
+            let road = road?;
             let through = |source| DialError::Through {
                 proxy: proxy.shown().to_owned(),
                 source: Box::new(source),
@@ -302,6 +336,16 @@ fn unresolved(host: &str, reasons: &[(Source, String)]) -> DialError {
     }
 }
 
+/// One step of the way, for who looks for what takes so long or fails.
+fn step(name: &str, address: &str, started: Instant, error: Option<String>) {
+    let err = error.unwrap_or_else(nil);
+    tracing::debug!(obj = "tunnels.session", addr = address, dur = ?started.elapsed(), err, "{name}");
+}
+
+fn nil() -> String {
+    "nil".into()
+}
+
 fn settle(socket: &TcpStream) {
     let _ = socket.set_nodelay(true);
     let reference = SockRef::from(socket);
@@ -317,7 +361,14 @@ async fn tls(
     road: Road,
 ) -> Result<EdgeStream, DialError> {
     let connector = TlsConnector::from(config.clone());
+    let started = Instant::now();
     let connected = connector.connect(name.clone(), ReadAhead::new(road)).await;
+    step(
+        "tls",
+        address,
+        started,
+        connected.as_ref().err().map(ToString::to_string),
+    );
     connected.map_err(|source| DialError::Tls {
         address: address.to_owned(),
         hint: trust::hint(&source),

@@ -52,6 +52,8 @@ pub(crate) enum Source {
     Servers,
     Public,
     Https,
+    /// `dns_fallback_url`.
+    Published,
     Kept,
 }
 
@@ -63,6 +65,7 @@ impl fmt::Display for Source {
             Self::Servers => "the servers of dns_resolver_ips",
             Self::Public => "public resolvers",
             Self::Https => "DNS over HTTPS",
+            Self::Published => "the addresses of dns_fallback_url",
             Self::Kept => "the addresses of last time",
         })
     }
@@ -72,6 +75,7 @@ impl fmt::Display for Source {
 pub(crate) struct Names {
     servers: Vec<SocketAddr>,
     fallback: bool,
+    published: bool,
     pub(crate) kept: Kept,
 }
 
@@ -82,6 +86,7 @@ impl Names {
         Self {
             servers: dns.servers.clone(),
             fallback: dns.fallback,
+            published: dns.published.is_some(),
             kept: Kept::new(dns.kept.clone()),
         }
     }
@@ -101,6 +106,8 @@ impl Names {
             sources.extend([Source::Public, Source::Https]);
         }
         if !is_local(host) {
+            // Whom the operator has named knows of the name anyhow.
+            sources.extend(self.published.then_some(Source::Published));
             sources.push(Source::Kept);
         }
         sources
@@ -135,6 +142,7 @@ impl Names {
                 ..Found::default()
             }),
             Source::System => system(host).await,
+            Source::Published => Err("they are not looked for here".into()),
             Source::Kept => match self.kept.of(host).await {
                 now if now.is_empty() => Err("there are none".into()),
                 now => Ok(Found {
@@ -341,11 +349,12 @@ mod tests {
         let own = names(Dns {
             servers: vec!["192.0.2.53:53".parse().unwrap()],
             fallback: false,
+            published: Some("https://192.0.2.1/".into()),
             kept: None,
         });
         assert_eq!(
             own.sources("edge.example.com"),
-            [Source::Servers, Source::Kept]
+            [Source::Servers, Source::Published, Source::Kept]
         );
         assert_eq!(own.sources("a.localhost"), [Source::System]);
     }

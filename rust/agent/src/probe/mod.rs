@@ -56,7 +56,7 @@ pub async fn run(plan: ProbePlan, tell: &(dyn Fn(Event) + Sync)) {
                 Cas::Host => Cas::Host,
                 _ => Cas::Trusted,
             };
-            let found = way.names("internet", &host).await;
+            let found = way.names("internet", &host, port).await;
             way.secure("internet", &host, port, &found, Family::Usual, &cas, None)
                 .await;
         }
@@ -69,7 +69,7 @@ pub async fn run(plan: ProbePlan, tell: &(dyn Fn(Event) + Sync)) {
                 return;
             };
             let section = format!("edge {address}");
-            let found = way.names(&section, &host).await;
+            let found = way.names(&section, &host, port).await;
             let talk = Some(&plan.authtoken);
             let cas = &plan.edge.cas;
             way.secure(&section, &host, port, &found, Family::Usual, cas, talk)

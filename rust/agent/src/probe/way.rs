@@ -15,7 +15,8 @@ use tokio_rustls::TlsConnector;
 
 use super::event::{Certificate, Event};
 use super::{Family, ProbePlan, edge};
-use crate::dial::{EdgeStream, Names, Proxy, Road, Source, race};
+use crate::crl::{self, Crl};
+use crate::dial::{Dialer, EdgeStream, Names, Proxy, Road, Source, race};
 use crate::plan::Cas;
 use crate::trust;
 
@@ -71,14 +72,14 @@ impl<'a> Way<'a> {
 
     /// The addresses that all resolvers know for a host, each once; each resolver is told. Nothing
     /// where a proxy does this.
-    pub(crate) async fn names(&self, section: &str, host: &str) -> Vec<IpAddr> {
-        if self.is_proxied(host) {
+    pub(crate) async fn names(&self, section: &str, host: &str, port: u16) -> Vec<IpAddr> {
+        if self.is_proxied(host, port) {
             return Vec::new();
         }
         let mut sources = self.names.sources(host);
         sources.retain(|source| match source {
             Source::Public | Source::Https => !self.plan.alone,
-            Source::Kept => false,
+            Source::Published | Source::Kept => false,
             _ => true,
         });
         if sources.contains(&Source::Servers) {
@@ -114,7 +115,11 @@ impl<'a> Way<'a> {
         cas: &Cas,
         talk: Option<&Secret>,
     ) {
-        let config = match trust::edge(cas, None) {
+        // Without the list an agent connects to nobody.
+        let Ok(lists) = self.revoked(section, host, talk.is_some()).await else {
+            return;
+        };
+        let config = match trust::edge(cas, lists) {
             Ok(config) => config,
             Err(error) => {
                 let event = Event::new(section, "tls", host);
@@ -122,7 +127,7 @@ impl<'a> Way<'a> {
                 return;
             }
         };
-        let targets: Vec<Option<IpAddr>> = if self.is_proxied(host) {
+        let targets: Vec<Option<IpAddr>> = if self.is_proxied(host, port) {
             vec![None]
         } else {
             let four = found.iter().filter(|address| address.is_ipv4());
@@ -161,11 +166,28 @@ impl<'a> Way<'a> {
         .await;
     }
 
-    fn is_proxied(&self, host: &str) -> bool {
-        // No port of an edge is known to be left out by itself here: the host decides.
+    /// The list of revoked certificates that an agent would have for an edge, if it asks for one.
+    async fn revoked(
+        &self,
+        section: &str,
+        host: &str,
+        is_edge: bool,
+    ) -> Result<Option<crl::Lists>, ()> {
+        let Some(url) = self.plan.edge.crl.clone().filter(|_| is_edge) else {
+            return Ok(None);
+        };
+        let started = Instant::now();
+        let dialer = Dialer::new(&self.plan.edge, STEP);
+        let lists = Crl::new(url).get(&dialer).await;
+        let event = Event::new(section, "crl", host);
+        (self.tell)(event.ended(started.elapsed(), &lists, 8003));
+        lists.map(Some).map_err(drop)
+    }
+
+    fn is_proxied(&self, host: &str, port: u16) -> bool {
         self.proxy
             .as_ref()
-            .is_some_and(|proxy| proxy.is_for(host, 0))
+            .is_some_and(|proxy| proxy.is_for(host, port))
     }
 
     async fn ask(&self, source: Source, host: &str) -> Result<Vec<IpAddr>, String> {
@@ -359,6 +381,7 @@ fn named(source: Source) -> &'static str {
         Source::Servers => "configured",
         Source::Public => "public",
         Source::Https => "https",
+        Source::Published => "published",
         Source::Kept => "kept",
     }
 }

@@ -1,6 +1,8 @@
 //! What the local interface tells of endpoints and the session (agent-api §5.1–5.3, §5.5). Keys
 //! are interface: clients read them by name.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::guard::host_of;
@@ -151,18 +153,14 @@ pub(super) fn status(board: &Board) -> Value {
         Status::Online => "online",
         Status::Reconnecting(_) => "reconnecting",
     };
-    let mut legs = Vec::new();
-    if status == "online" {
-        let latency = told.latency.map_or_else(String::new, |latency| {
-            let millis = latency.as_millis();
-            if millis == 0 {
-                format!("{}µs", latency.as_micros())
-            } else {
-                format!("{millis}ms")
-            }
-        });
-        legs.push(json!({"region": told.region, "latency": latency}));
-    }
+    let legs: Vec<_> = told
+        .legs
+        .iter()
+        .map(|leg| {
+            let latency = leg.latency.map(latency).unwrap_or_default();
+            json!({"region": leg.region, "latency": latency})
+        })
+        .collect();
     json!({
         "status": status,
         "agent_version": COMPATIBLE,
@@ -170,6 +168,13 @@ pub(super) fn status(board: &Board) -> Value {
         "session": {"legs": legs},
         "uri": "/api/status",
     })
+}
+
+fn latency(latency: Duration) -> String {
+    match latency.as_millis() {
+        0 => format!("{}µs", latency.as_micros()),
+        millis => format!("{millis}ms"),
+    }
 }
 
 fn scheme(url: &str) -> &str {

@@ -23,7 +23,7 @@ use super::serve::Handshake;
 use super::{page, upgrade, websocket};
 use crate::core::Core;
 use crate::endpoint::{Endpoint, Visit};
-use crate::registry::{Pick, Pool};
+use crate::registry::{Others, Pick, Pool};
 
 /// Before a request is tried again at an agent that seems not to know of its endpoint yet.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -49,9 +49,12 @@ pub(super) struct Route {
 // === impl Route ===
 
 impl Route {
-    /// Another member of the pool for a request that was let in and made ready for this one: only
-    /// where neither asks for anything of its own.
+    /// Another member of the pool for a request that was let in and made ready for this one: a leg of
+    /// the same endpoint, or one of which neither asks for anything of its own.
     fn stand_in(&self) -> Option<Arc<Endpoint>> {
+        if let Some(leg) = self.pool.another_leg(&self.endpoint) {
+            return Some(leg);
+        }
         let plain = |it: &Endpoint| it.chain.is_plain() && it.tls.is_none() && !it.rewrites_host;
         let other = self.pool.pick_another(&self.endpoint)?;
         (plain(&self.endpoint) && plain(&other) && other.http2 == self.endpoint.http2)
@@ -188,8 +191,7 @@ impl Connection {
             Pick::Soon(_) | Pick::Nothing => return Err(offline(self.scheme, &target)),
         };
         // The handshake asked for the certificates of the name in it; only that name is open now.
-        if endpoint.tls.is_some()
-            && verified.is_none_or(|verified| !Arc::ptr_eq(verified, &endpoint))
+        if endpoint.tls.is_some() && verified.is_none_or(|verified| !verified.is_leg_of(&endpoint))
         {
             return Err(page::plain(
                 421,
@@ -272,7 +274,7 @@ impl Connection {
             let (mut link, used) = match taken {
                 Ok(link) => link,
                 Err(code) => match route.stand_in() {
-                    Some(other) if attempt == 0 => {
+                    Some(other) if attempt < 2 => {
                         route.endpoint = other;
                         continue;
                     }
@@ -281,8 +283,8 @@ impl Connection {
             };
             // A used connection may have been closed by the upstream while we write.
             let again = repeatable && (used || route.endpoint.is_young());
-            let pooled = bodyless && route.pool.is_shared();
-            let spare = (attempt == 0 && (again || pooled)).then(|| copy(&request));
+            let pooled = bodyless && route.pool.others() != Others::Nobody;
+            let mut spare = (attempt == 0 && (again || pooled)).then(|| copy(&request));
             // A body takes as long as it takes.
             let sent = match &uploading {
                 Some(pulse) => pulse.outlasts(limit, link.send(request)).await,
@@ -309,6 +311,14 @@ impl Connection {
                         };
                         request = spare;
                         route.endpoint = other;
+                        continue;
+                    }
+                    if repeatable
+                        && let Some(leg) = route.pool.leg_instead(&route.endpoint)
+                        && let Some(spare) = spare.take()
+                    {
+                        request = spare;
+                        route.endpoint = leg;
                         continue;
                     }
                     // An answer that cannot be read is one: only silence is asked again.

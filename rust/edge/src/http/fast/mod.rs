@@ -278,7 +278,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Short<'_, T> {
             .core
             .registry
             .find(connection.scheme, &target.host)?;
-        let Pick::Ready(endpoint) = pool.pick() else {
+        let last = self.link.as_ref().map(|link| &link.endpoint);
+        let Pick::Ready(endpoint) = pool.pick_again(last) else {
             return None;
         };
         let plain = endpoint.chain.is_plain()
@@ -338,7 +339,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Short<'_, T> {
                 Some(Ok(Some(chunk))) if came.is_empty() => came = chunk,
                 Some(Ok(Some(chunk))) => came = [came, chunk].concat().into(),
                 Some(ended) => {
-                    let again = request.repeatable && (link.used || link.endpoint.is_young());
+                    let again = request.repeatable
+                        && (link.used || link.endpoint.is_young() || self.has_a_leg_instead(link));
                     if came.is_empty() && again {
                         return Ok(Reply::Silent);
                     }
@@ -346,6 +348,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Short<'_, T> {
                 }
             }
         }
+    }
+
+    /// Whether what one connection of an agent has lost can be asked for over another.
+    fn has_a_leg_instead(&self, link: &Link) -> bool {
+        let pool = self
+            .connection
+            .core
+            .registry
+            .find(self.connection.scheme, self.host());
+        pool.is_some_and(|pool| pool.leg_instead(&link.endpoint).is_some())
     }
 
     fn failed(&self, error: Option<&io::Error>) -> Reply {
