@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -148,6 +150,30 @@ def test_b8_the_addresses_of_last_time_carry_alone(land: Land, tmp_path: Path) -
     process = land.agent(XDG_STATE_HOME=str(state))
     land.connects(process)
     assert process.wait_for(OTHERWISE)["by"] == "the addresses of last time"
+
+
+@pytest.mark.parametrize("name", [EDGE, "edge.internal"])
+def test_b8_addresses_that_the_operator_publishes_carry_alone(name: str, land: Land) -> None:
+    class Published(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = json.dumps({name: [HERE], "other.example.com": "192.0.2.99"}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name above
+            pass
+
+    land.network.add(ELSEWHERE)
+    server = land.network.run(lambda: ThreadingHTTPServer((ELSEWHERE, 0), Published))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://{ELSEWHERE}:{server.server_port}/addresses.json"
+    process = land.agent(name, f"  dns_fallback_url: {url}\n")
+    land.connects(process)
+    assert process.wait_for(OTHERWISE)["by"] == "the addresses of dns_fallback_url"
+    server.shutdown()
+    server.server_close()
 
 
 def test_b8_a_file_system_that_takes_no_file_keeps_nobody_from_connecting(land: Land) -> None:

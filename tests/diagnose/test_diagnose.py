@@ -194,6 +194,22 @@ def test_the_wrong_ca(edge: Edge, authority: Authority, tmp_path: Path) -> None:
     assert tls["cert"], "what was shown is in the report"
 
 
+def test_the_list_of_revoked_certificates_is_had_as_an_agent_has_it(edge: Edge, tmp_path: Path) -> None:
+    config = tmp_path / "portway.yml"
+    api = "{}:{}".format(*edge.api)
+
+    def found(path: str) -> Result:
+        config.write_text(f"version: 3\nagent: {{crl_url: 'http://{api}/{path}'}}\n")
+        return diagnose(tmp_path, edge.agent_env(), "--config", str(config))
+
+    good, none = found("ca.crl"), found("nothing")
+    for result, grade, code in ((good, "OK", 0), (none, "ERROR", 1)):
+        assert result.grade(heading(edge.agent_env()), "Revoked Certificates") == grade
+        assert result.code == code
+    assert "8003" in none.codes
+    assert "failed to fetch CRL" in none.words
+
+
 def test_an_intercepting_proxy_with_its_own_ca(
     edge: Edge, authority: Authority, upstreams: Upstreams, tmp_path: Path
 ) -> None:
