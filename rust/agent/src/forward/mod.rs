@@ -34,6 +34,7 @@ use tokio_rustls::server::TlsStream;
 
 use self::rate::{Passed, Rate};
 use self::tap::{Side, Spoke, Tapped};
+use self::termination::Termination;
 use self::unreachable::Page;
 use self::upstream::{Connection, Unreachable, Upstream};
 use crate::board::Board;
@@ -202,33 +203,31 @@ impl Forwarder {
                 _ => return,
             }
         }
-        // What is over soon has memory of its own: a connection that is held keeps what it needs.
-        let visitor = &header.client_addr;
+        let leg = Leg {
+            id: &id,
+            endpoint,
+            visitor: &header.client_addr,
+            proxy_header,
+        };
+        // What is over soon, or rare, has memory of its own: a connection that is held keeps what it needs.
         let copied = if let Some(tls) = tls {
-            // Who is not let in does not come as far as the upstream.
-            let Ok(mut ended) = Box::pin(tls.accept(stream)).await else {
-                return;
-            };
-            let dialled = Box::pin(self.dial(&id, endpoint, visitor, &proxy_header)).await;
-            let Ok(upstream) = dialled else {
-                let _ = ended.shutdown().await;
-                return;
-            };
-            Box::pin(copy_ended(ended, upstream, proxy_header)).await
+            let ended = Box::pin(self.end_tls(tls, stream, &leg)).await;
+            let Some(copied) = ended else { return };
+            copied
         } else {
             let http = speaks_http(endpoint, &header);
-            match Box::pin(self.dial(&id, endpoint, visitor, &proxy_header)).await {
+            match Box::pin(self.dial(&leg)).await {
                 Ok(upstream) => {
-                    let interest = http.then(|| self.interest(endpoint, visitor));
+                    let interest = http.then(|| self.interest(endpoint, leg.visitor));
                     // Before the upstream's TLS the header has gone already.
                     let spoke = Spoke {
                         http2: endpoint.is_http2(),
-                        fronted: endpoint.plan.proxy_protocol != 0 && proxy_header.is_empty(),
+                        fronted: endpoint.plan.proxy_protocol != 0 && leg.proxy_header.is_empty(),
                     };
                     copy(stream, upstream, interest, spoke).await
                 }
                 Err(cause) if http => {
-                    let interest = self.interest(endpoint, visitor);
+                    let interest = self.interest(endpoint, leg.visitor);
                     let failed = failed(stream, endpoint, interest, cause.0, ours);
                     return Box::pin(failed).await;
                 }
@@ -247,23 +246,32 @@ impl Forwarder {
     }
 
     /// A connection to the upstream of an endpoint, or why there is none; told either way.
-    async fn dial(
-        &self,
-        id: &str,
-        endpoint: &Endpoint,
-        visitor: &str,
-        proxy_header: &[u8],
-    ) -> Result<Connection, Unreachable> {
-        let shown = endpoint.plan.shown_upstream();
-        let dialled = endpoint.upstream.connect(proxy_header).await;
+    async fn dial(&self, leg: &Leg<'_>) -> Result<Connection, Unreachable> {
+        let shown = leg.endpoint.plan.shown_upstream();
+        let dialled = leg.endpoint.upstream.connect(&leg.proxy_header).await;
         match &dialled {
             Ok(connection) => {
                 let address = connection.address();
-                self.joined(id, address.as_deref().unwrap_or(shown), visitor);
+                self.joined(leg.id, address.as_deref().unwrap_or(shown), leg.visitor);
             }
-            Err(cause) => self.unreached(id, shown, &cause.0),
+            Err(cause) => self.unreached(leg.id, shown, &cause.0),
         }
         dialled
+    }
+
+    /// Serves a visitor whose TLS ends here. Who is not let in does not come as far as the upstream.
+    async fn end_tls(
+        &self,
+        tls: &Arc<Termination>,
+        stream: Prefixed,
+        leg: &Leg<'_>,
+    ) -> Option<Copied> {
+        let mut visitor = tls.accept(stream).await.ok()?;
+        let Ok(upstream) = self.dial(leg).await else {
+            let _ = visitor.shutdown().await;
+            return None;
+        };
+        Some(copy_ended(visitor, upstream, &leg.proxy_header).await)
     }
 
     fn unreached(&self, id: &str, upstream: &str, cause: &str) {
@@ -384,6 +392,17 @@ async fn failed(
     }
 }
 
+/// One visitor's way to an upstream.
+struct Leg<'a> {
+    /// In the log.
+    id: &'a str,
+    endpoint: &'a Endpoint,
+    /// `ip:port`.
+    visitor: &'a str,
+    /// Goes in front of everything, TLS included.
+    proxy_header: Bytes,
+}
+
 /// A stream of whose bytes some were read with its header.
 pub(crate) struct Prefixed {
     first: Bytes,
@@ -414,11 +433,11 @@ impl AsyncWrite for Prefixed {
 async fn copy_ended(
     mut visitor: TlsStream<Prefixed>,
     mut upstream: Connection,
-    proxy_header: Bytes,
+    proxy_header: &[u8],
 ) -> Copied {
     // Where the upstream has TLS of its own the header went in front of that already.
     let in_clear = matches!(upstream, Connection::Tls(_));
-    if !in_clear && let Err(error) = upstream.write_all(&proxy_header).await {
+    if !in_clear && let Err(error) = upstream.write_all(proxy_header).await {
         return failed_copy(error);
     }
     match tokio::io::copy_bidirectional(&mut visitor, &mut upstream).await {
