@@ -2,8 +2,8 @@
 
 usage: python tools/credits.py
 
-Which packages these are, Cargo.lock says; licences and texts come from the sources that cargo has fetched. A test says
-when a package is missing or too many.
+Which packages these are, Cargo.lock says, and for the inspection page the note beside its libraries; licences and texts
+come from the sources that cargo has fetched. A test says when a package is missing or too many.
 """
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ FILE = ROOT / "python" / "portway" / "credits.json.gz"
 BUILT = "portway-py"
 TEXTS = re.compile(r"(?:un)?licen[cs]e|copying|notice|copyright", re.IGNORECASE)
 LARGEST = 64 << 10
+VENDOR = ROOT / "rust" / "agent" / "page" / "vendor"
+SCRIPTS = {
+    "preact": ("MIT", "Jason Miller", "https://github.com/preactjs/preact"),
+    "htm": ("Apache-2.0", "Jason Miller", "https://github.com/developit/htm"),
+    "uPlot": ("MIT", "Leon Sorokin", "https://github.com/leeoniya/uPlot"),
+}
 
 
 def crates() -> set[tuple[str, str]]:
@@ -66,6 +72,18 @@ def python_packages() -> list[str]:
     return re.findall(r'"([A-Za-z0-9_.-]+?)[<>=~ ]', line[1])
 
 
+def scripts() -> list[tuple[str, str]]:
+    """Name and version of what the inspection page is built from, as the note beside them tells."""
+    return re.findall(r"\b(\w+) (\d+\.\d+\.\d+)", (VENDOR / "README.md").read_text())
+
+
+def _script(name: str, version: str, texts: dict[str, int]) -> dict[str, Any]:
+    text = (VENDOR / f"LICENSE.{name.lower()}").read_text().strip()
+    licence, author, home = SCRIPTS[name]
+    told = {"name": name, "version": version, "license": licence, "authors": [author], "home": home}
+    return {**told, "texts": [texts.setdefault(text, len(texts))]}
+
+
 def credits() -> dict[str, Any]:  # noqa: A001
     argv = ["cargo", "metadata", "--offline", "--locked", "--format-version", "1"]
     told = json.loads(subprocess.run(argv, cwd=ROOT, check=True, capture_output=True).stdout)
@@ -85,7 +103,9 @@ def credits() -> dict[str, Any]:  # noqa: A001
                 "texts": [texts.setdefault(text, len(texts)) for text in _texts(Path(one["manifest_path"]).parent)],
             }
         )
-    return {"crates": packages, "python": [_python(name) for name in python_packages()], "texts": list(texts)}
+    page = [_script(name, version, texts) for name, version in scripts()]
+    python = [_python(name) for name in python_packages()]
+    return {"crates": packages, "scripts": page, "python": python, "texts": list(texts)}
 
 
 def _texts(folder: Path) -> list[str]:

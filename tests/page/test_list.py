@@ -76,6 +76,7 @@ def test_a_request_that_has_gone_says_so(agent: Agent, api: LocalApi, open_page:
 FILTERS = {
     "text=needle": ["POST /echo 200"],
     "text=THIS IS /C": ["GET /c?x=1 200"],
+    "text=coding that scripts": ["GET /deflate-raw 200", "GET /deflate 200", "GET /gzip 200"],
     "path=/a": ["GET /a 200"],
     "status=4xx": ["GET /status/404 404"],
     "status=500-599": ["GET /status/503 503"],
@@ -92,13 +93,13 @@ FILTERS = {
 def test_filters_stand_in_the_address_and_are_applied_together(
     agent: Agent, api: LocalApi, open_page: OpenPage
 ) -> None:
-    for path in ("/status/404", "/status/503", "/json", "/empty", "/c?x=1"):
+    for path in ("/status/404", "/status/503", "/json", "/empty", "/c?x=1", "/gzip", "/deflate", "/deflate-raw"):
         agent.get(path)
     agent.get("/a", x_mark="yes")
     with agent.visitor() as visitor:
         visitor.ask("POST", "/echo", body=b"in the body: a Needle.")
     page = open_page(api)
-    page.wait_count(7)
+    page.wait_count(10)
     for query, wanted in FILTERS.items():
         page.go("/inspect/http?" + query.replace(" ", "%20").replace(">", "%3E"))
         page.wait_rows(*wanted)
@@ -106,7 +107,7 @@ def test_filters_stand_in_the_address_and_are_applied_together(
             page.wait_text(".notice", "No request is like that.")
     # Typed, they get into the address; what comes later is filtered as well.
     page.go("/inspect/http")
-    page.wait_count(7)
+    page.wait_count(10)
     page.click("Filter")
     page.type("input[name=status]", "404")
     page.wait_rows("GET /status/404 404")
@@ -116,7 +117,7 @@ def test_filters_stand_in_the_address_and_are_applied_together(
     agent.get("/status/404")
     page.wait_rows("GET /status/404 404", "GET /status/404 404")
     page.click("Reset")
-    page.wait_count(9)
+    page.wait_count(12)
 
 
 def test_a_request_leaves_the_list_when_it_no_longer_fits(

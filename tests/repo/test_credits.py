@@ -23,6 +23,13 @@ def test_the_credits_have_the_packages_of_python() -> None:
     assert [one["name"] for one in TOLD["python"]] == TOOL["python_packages"](), STALE
 
 
+def test_the_credits_have_the_libraries_of_the_inspection_page() -> None:
+    assert [(one["name"], one["version"]) for one in TOLD["scripts"]] == TOOL["scripts"](), STALE
+    folder = ROOT / "rust" / "agent" / "page" / "vendor"
+    kept = {path.stem for path in folder.glob("*.js")} - {"hooks"}  # preact's
+    assert {one["name"].lower() for one in TOLD["scripts"]} == kept
+
+
 def test_what_only_tests_need_is_not_in_it() -> None:
     names = {one["name"] for one in TOLD["crates"]}
     assert {"tokio", "rustls", "webpki-roots", "windows-sys"} <= names
@@ -31,17 +38,17 @@ def test_what_only_tests_need_is_not_in_it() -> None:
 
 
 def test_every_package_has_a_licence_and_nearly_all_its_text() -> None:
-    assert [one["name"] for one in (*TOLD["crates"], *TOLD["python"]) if not one["license"]] == []
+    assert [one["name"] for one in (*TOLD["crates"], *TOLD["scripts"], *TOLD["python"]) if not one["license"]] == []
     without = [one["name"] for one in TOLD["crates"] if not one["texts"]]
     assert len(without) < 10, without
-    used = {number for one in TOLD["crates"] for number in one["texts"]}
+    used = {number for one in (*TOLD["crates"], *TOLD["scripts"]) for number in one["texts"]}
     assert used == set(range(len(TOLD["texts"])))
 
 
 def test_all_packages_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "credits")
     assert (code, err) == (0, "")
-    for one in (*TOLD["crates"], *TOLD["python"]):
+    for one in (*TOLD["crates"], *TOLD["scripts"], *TOLD["python"]):
         assert f"  {one['name']} " in out
     assert "Apache-2.0" in out.splitlines()[0]
 

@@ -26,7 +26,7 @@ def credits(  # noqa: A001 - the command's name
     if package is None:
         print(overview(told))
         return
-    everything = [*told["crates"], *told["python"]]
+    everything = [*told["crates"], *told["scripts"], *told["python"]]
     found = [one for one in everything if one["name"].lower() == package.lower()]
     if not found:
         hint = nearest(package, [one["name"] for one in everything])
@@ -49,6 +49,9 @@ def overview(told: dict[str, Any]) -> str:
     column = max(len(name) for name, _ in rows) + 2
     lines = ["portway is licensed under Apache-2.0. It is built from:", ""]
     lines += [f"  {name:<{column}}{licence}" for name, licence in rows]
+    scripts = [(f"{one['name']} {one['version']}", one["license"]) for one in told["scripts"]]
+    lines += ["", "Its inspection page is built from:", ""]
+    lines += [f"  {name:<{column}}{licence}" for name, licence in scripts]
     lines += ["", "With it are installed, for Python:", ""]
     lines += [f"  {name:<{column}}{licence}" for name, licence in python]
     return "\n".join([*lines, "", "`portway credits PACKAGE` tells the authors of one and its licence in full."])

@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Without an update, a sign of life after so long: a listener that has gone is noticed by it.
 const ALIVE: Duration = Duration::from_secs(15);
 /// Entries that are looked at in one go; others get their turn in between.
-const BATCH: usize = 200;
+pub(super) const BATCH: usize = 200;
 
 struct Listener {
     web: Arc<Web>,
@@ -160,7 +160,12 @@ impl Listener {
             return;
         };
         let (mut wanted, mut gone) = (Vec::new(), Vec::new());
-        let some = self.waiting.len().min(BATCH);
+        let most = if self.filter.reads_bodies() {
+            BATCH / 10
+        } else {
+            BATCH
+        };
+        let some = self.waiting.len().min(most);
         for entry in self.waiting.drain(..some) {
             match summary::wanted(store, &entry, &self.filter) {
                 Some(summary) => wanted.push(summary),

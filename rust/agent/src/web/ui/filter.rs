@@ -99,6 +99,11 @@ impl Filter {
         Ok(filter)
     }
 
+    /// Whether what is in bodies has a say.
+    pub(super) fn reads_bodies(&self) -> bool {
+        self.text.is_some()
+    }
+
     pub(super) fn wants(&self, subject: &Subject<'_>) -> bool {
         self.endpoint
             .as_ref()

@@ -66,23 +66,25 @@ impl Web {
             "/" => Ok(moved("/inspect/http")),
             "/api/ui/status" => Ok(ok(&self.status_page())),
             "/api/ui/events" => self.events(query),
-            "/api/ui/requests" => self.summaries(query),
+            "/api/ui/requests" => self.summaries(query).await,
             path if path.starts_with("/api/") => Err(Problem::not_found(path)),
             _ => assets::page(&parts.headers),
         }
     }
 
     /// The lines that a filter wants, the newest first.
-    fn summaries(&self, query: Option<&str>) -> Result<Reply, Problem> {
+    async fn summaries(&self, query: Option<&str>) -> Result<Reply, Problem> {
         let filter = Filter::read(query).map_err(Problem::request)?;
-        let lines = self.captured().map(|store| {
-            let all = store.list(None, usize::MAX);
-            let wanted = all
-                .iter()
-                .filter_map(|entry| summary::wanted(store, entry, &filter));
-            wanted.collect::<Vec<Value>>()
-        });
-        Ok(ok(&json!({"requests": lines.unwrap_or_default()})))
+        let mut lines = Vec::<Value>::new();
+        if let Some(store) = self.captured() {
+            for some in store.list(None, usize::MAX).chunks(events::BATCH / 10) {
+                let wanted = some.iter();
+                lines.extend(wanted.filter_map(|entry| summary::wanted(store, entry, &filter)));
+                // Visitors come first.
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(ok(&json!({"requests": lines})))
     }
 
     /// `ID`, or one side's body: `ID/request`, `ID/response`.
