@@ -125,6 +125,8 @@ def slow(secs: int) -> Figures:
 
 # === inspection
 
+FILL = 30_000
+"""Requests that fill the store, so that records go while others come."""
 INSPECTED = {
     "no local interface": ("web_addr: false", ""),
     "inspect_db_size: -1": ("web_addr: '127.0.0.1:0'\n  inspect_db_size: -1", ""),
@@ -144,8 +146,9 @@ def inspect(secs: int) -> Figures:
             pair.config.write_text(text.replace("upstream: {url: 'http:", f"{option}upstream: {{url: 'http:"))
             pair.connect()
             pair.back()
-            # As many as fill the store, so that records go while others come.
-            requests(pair, secs, connections=16)
+            warm = 0.0
+            while warm < FILL:
+                warm += requests(pair, secs, connections=16)["count"]
             before = pair.agent_cpu()
             count = requests(pair, secs, connections=16, rate=RATE)["count"]
             used[kind] = (pair.agent_cpu() - before) / count * 1e6

@@ -518,6 +518,7 @@ def test_b19_nothing_is_kept_where_that_is_switched_off(alone: Agents, upstream:
     assert captured(api) == []
     assert api.ask("POST", LIST, {"id": "airt_" + "0" * 27}).status == 404
     api.delete(LIST)
+    assert api.get("/api/tunnels/off")["metrics"]["http"]["count"] == 0, "they are not even looked at"
 
 
 def test_b19_an_endpoint_that_is_not_inspected_counts_its_requests(alone: Agents, upstream: HttpUpstream) -> None:

@@ -113,12 +113,7 @@ pub async fn run(
         Some(_) => Store::new(plan.inspect_db_size, &room).map(Arc::new),
         None => None,
     };
-    let forwarder = Arc::new(Forwarder::new(
-        board.clone(),
-        &room,
-        plan.web.is_some(),
-        captured,
-    ));
+    let forwarder = Arc::new(Forwarder::new(board.clone(), &room, captured));
     let (sender, requests) = mpsc::channel(16);
     let alone = plan.command != "start";
     let agent = Arc::new(Agent::new(

@@ -64,9 +64,8 @@ pub(crate) struct Forwarder {
     open: AtomicUsize,
     most: usize,
     shortage: Shortage,
-    /// Requests are counted for the local interface.
-    counts: bool,
-    /// Where they are kept; nothing: nowhere.
+    /// Where requests are kept for the local interface; nothing: they are of no interest to it, and are
+    /// not even counted.
     pub(crate) captured: Option<Arc<Store>>,
     joins: Mutex<Rate>,
     failures: Mutex<Rate>,
@@ -78,19 +77,12 @@ pub(crate) struct Forwarder {
 // === impl Forwarder ===
 
 impl Forwarder {
-    /// `counts`: somebody may ask for the figures of requests.
-    pub(crate) fn new(
-        board: Arc<Board>,
-        room: &Room,
-        counts: bool,
-        captured: Option<Arc<Store>>,
-    ) -> Self {
+    pub(crate) fn new(board: Arc<Board>, room: &Room, captured: Option<Arc<Store>>) -> Self {
         Self {
             board,
             open: AtomicUsize::new(0),
             most: room.connections(),
             shortage: Shortage::new(*room),
-            counts,
             captured,
             joins: Mutex::new(Rate::new(JOINS)),
             failures: Mutex::new(Rate::new(FAILURES)),
@@ -297,7 +289,7 @@ impl Forwarder {
             replay_of: None,
         };
         Interest {
-            metrics: self.counts.then(|| endpoint.metrics.clone()),
+            metrics: self.captured.as_ref().map(|_| endpoint.metrics.clone()),
             board: self.board.watched().then(|| self.board.clone()),
             store: store.map(|store| (store.clone(), origin())),
             given: None,
