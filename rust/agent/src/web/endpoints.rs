@@ -25,7 +25,7 @@ const SESSION: Duration = Duration::from_secs(3);
 const POLICY: Duration = Duration::from_secs(10);
 const LARGEST_POLICY: usize = 1 << 20;
 /// What the objects hold that is ours to say.
-const READ_ONLY: [&str; 5] = ["uri", "id", "metrics", "public_url", "proto"];
+const READ_ONLY: [&str; 6] = ["uri", "id", "metrics", "public_url", "proto", "config"];
 
 type Object = Map<String, Value>;
 
