@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -149,7 +150,7 @@ def test_1_gb_arrives_whole_both_ways(alone: Agents, upstream: HttpUpstream) -> 
 
 
 @pytest.mark.parametrize("signal", [SIGINT, SIGTERM, SIGHUP], ids=lambda signal: signal.name)
-def test_a_signal_ends_it_without_a_word(signal: Signals, alone: Agents, upstream: HttpUpstream) -> None:
+def test_b20_a_signal_ends_it_without_a_word(signal: Signals, alone: Agents, upstream: HttpUpstream) -> None:
     agent = alone.http(str(upstream.port))
     port = int(agent.url.rsplit(":", 1)[1])
     agent.process.signal(signal)
@@ -159,7 +160,7 @@ def test_a_signal_ends_it_without_a_word(signal: Signals, alone: Agents, upstrea
         socket.create_connection(("127.0.0.1", port), 5)
 
 
-def test_the_second_signal_does_not_wait_for_visitors(alone: Agents, upstream: HttpUpstream) -> None:
+def test_b20_the_second_signal_does_not_wait_for_visitors(alone: Agents, upstream: HttpUpstream) -> None:
     agent = alone.http(str(upstream.port))
     with agent.visitor() as visitor:
         visitor.connection.request("GET", "/slow", headers={"Host": visitor.host})
@@ -168,6 +169,21 @@ def test_the_second_signal_does_not_wait_for_visitors(alone: Agents, upstream: H
         agent.process.wait_for("received stop request")
         agent.process.signal(SIGINT)
         assert agent.process.wait() in (0, 130)
+
+
+def test_b20_whoever_read_its_records_may_go(alone: Agents, upstream: HttpUpstream) -> None:
+    agent = alone.http(str(upstream.port))
+    assert agent.get("/status/204").status == 204
+    # Who held the other ends of both pipes closes them, as a wrapper does that ends.
+    for pipe in (agent.process.popen.stdout, agent.process.popen.stderr):
+        assert pipe
+        nowhere = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nowhere, pipe.fileno())
+        os.close(nowhere)
+    for _ in range(50):
+        assert agent.get("/status/204").status == 204
+    agent.process.signal(SIGTERM)
+    assert agent.process.popen.wait(PATIENCE) == 0
 
 
 # === what goes wrong

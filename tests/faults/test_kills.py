@@ -57,6 +57,36 @@ def test_every_endpoint_is_back_under_its_url_after_the_edge_was_killed(edge: Ed
         town.visit(edge, url)
 
 
+@pytest.mark.parametrize(
+    # So many attempts fail in about 0.2 s, 5 s and a minute.
+    "attempts",
+    [1, 5, pytest.param(9, marks=pytest.mark.slow)],
+)
+def test_b6_an_edge_that_is_away_for_longer_is_found_again_all_the_same(
+    attempts: int, edge: Edge, agents: Agents, town: Town
+) -> None:
+    agent = agents.from_config(town.config())
+    urls = agent.up(len(SCHEMES))
+    at = agent.process.position
+    edge.kill()
+    for _ in range(attempts):
+        agent.process.wait_for("failed to reconnect session", since=at, patience=90)
+        at = agent.process.position
+    edge.start()
+    assert sorted(agent.up(len(SCHEMES), since=at)) == sorted(urls)
+    for url in urls:
+        town.visit(edge, url)
+
+
+def test_b20_after_a_kill_the_same_names_are_had_again_at_once(edge: Edge, agents: Agents, town: Town) -> None:
+    names = ["http://again.localhost", "https://again.localhost", f"tcp://localhost:{edge.tcp_ports[0]}"]
+    for _ in range(5):
+        agent = agents.from_config(town.config(names))
+        for url in agent.up(len(names)):
+            town.visit(edge, url)
+        agent.kill()
+
+
 def test_random_names_and_ports_outlive_three_edges(edge: Edge, agents: Agents, town: Town) -> None:
     agent = agents.from_config(town.config(["http://", "tcp://", "tls://"]))
     urls = agent.up(3)

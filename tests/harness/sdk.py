@@ -162,10 +162,15 @@ class Sdks:
         metadata: str = "",
         heartbeat: int = 0,
         persist: bool = False,
+        legs: bool = False,
         server: tuple[str, int] | None = None,
         ca: str = "",
     ) -> Sdk:
-        """An agent of that SDK; `persist`: it does not give up at a refusal, if it is one that by itself would not."""
+        """An agent of that SDK.
+
+        `persist`: it does not give up at a refusal, if it is one that by itself would not. `legs`: it has several
+        connections where it is offered several.
+        """
         host, port = server or self.edge.agent
         ask = {
             "server": f"{host}:{port}",
@@ -174,6 +179,7 @@ class Sdks:
             "metadata": metadata,
             "heartbeat": heartbeat,
             "persist": persist,
+            "legs": legs,
             "endpoints": [want.ask(kind) for want in wants],
         }
         argv = [*PROGRAMS[kind](), json.dumps(ask)]

@@ -32,6 +32,7 @@ type ask struct {
 	Metadata  string     `json:"metadata"`
 	Heartbeat int        `json:"heartbeat"`
 	Persist   bool       `json:"persist"`
+	Legs      bool       `json:"legs"`
 	Endpoints []endpoint `json:"endpoints"`
 }
 
@@ -238,6 +239,9 @@ func run() error {
 		ngrok.WithHeartbeatHandler(func(_ context.Context, _ ngrok.Session, latency time.Duration) {
 			tell("heartbeat", map[string]any{"ms": latency.Seconds() * 1000})
 		}),
+	}
+	if want.Legs {
+		asked = append(asked, ngrok.WithMultiLeg(true))
 	}
 	if want.Heartbeat > 0 {
 		asked = append(asked, ngrok.WithHeartbeatInterval(time.Duration(want.Heartbeat)*time.Second))

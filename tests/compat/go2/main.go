@@ -29,6 +29,7 @@ type ask struct {
 	Metadata  string     `json:"metadata"`
 	Heartbeat int        `json:"heartbeat"`
 	Persist   bool       `json:"persist"`
+	Legs      bool       `json:"legs"`
 	Endpoints []endpoint `json:"endpoints"`
 }
 
@@ -149,6 +150,9 @@ func run() error {
 				tell("heartbeat", map[string]any{"ms": event.Latency.Seconds() * 1000})
 			}
 		}),
+	}
+	if want.Legs {
+		asked = append(asked, ngrok.WithMultiLeg(true))
 	}
 	if want.Heartbeat > 0 {
 		asked = append(asked, ngrok.WithHeartbeatInterval(time.Duration(want.Heartbeat)*time.Second))
