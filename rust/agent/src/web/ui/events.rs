@@ -21,7 +21,7 @@ use super::super::reply::{Problem, Reply};
 use super::super::{Web, objects};
 use super::filter::Filter;
 use super::summary;
-use crate::capture::{Changes, Entry, Id};
+use crate::capture::{Changes, Entry, Id, Store};
 
 /// Between two updates.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -53,7 +53,7 @@ impl Web {
         let place = place.map_err(|_| Problem::busy("too many pages look at this agent"))?;
         let store = self.captured();
         // First the changes, then the list: what comes in between is in both.
-        let changes = store.map(|store| store.changes());
+        let changes = store.map(Store::changes);
         let all = store.map(|store| store.list(None, usize::MAX));
         let all = all.unwrap_or_default();
         let listener = Listener {

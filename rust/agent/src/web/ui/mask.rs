@@ -28,7 +28,7 @@ const NAMES: [&str; 5] = ["key", "auth", "pass", "hmac", "xauthkey"];
 fn is_secret(key: &str) -> bool {
     let plain: String = key
         .chars()
-        .filter(|one| one.is_ascii_alphanumeric())
+        .filter(char::is_ascii_alphanumeric)
         .map(|one| one.to_ascii_lowercase())
         .collect();
     NAMES.contains(&plain.as_str()) || WORDS.iter().any(|word| plain.contains(word))
