@@ -79,6 +79,63 @@ def test_rows_stand_in_their_order(shown: Shown) -> None:
     quits(terminal)
 
 
+def test_a_question_mark_shows_the_keys_and_any_key_leads_back(shown: Shown) -> None:
+    terminal = shown.http()
+    assert "(? for help) (Ctrl+C to quit)" in online(terminal)
+    for back in (b"?", b"x", b"\x1b[A"):
+        terminal.type(b"?")
+        text = terminal.wait("the keys", lambda text: "Ctrl+Z" in text)
+        assert {line.split()[0] for line in text.splitlines()[2:7]} == {"?", "Ctrl+U", "Ctrl+L", "Ctrl+Z", "Ctrl+C"}
+        assert "Session Status" not in text
+        shown.visit("/meanwhile")
+        terminal.type(back)
+        online(terminal)
+        assert "Ctrl+Z" not in terminal.text()
+    terminal.wait("what came meanwhile", lambda text: text.count("GET /meanwhile") == 3)
+    terminal.type(b"?")
+    terminal.wait("the keys", lambda text: "Ctrl+Z" in text)
+    quits(terminal)
+
+
+def test_the_keys_fit_into_a_window_that_becomes_small(shown: Shown) -> None:
+    terminal = shown.http()
+    online(terminal)
+    terminal.type(b"?")
+    terminal.wait("the keys", lambda text: "Ctrl+Z" in text)
+    terminal.resize(24, 10)
+
+    def fits(text: str) -> bool:
+        keys = {line.split(" ")[0] for line in text.splitlines()}
+        return (
+            keys >= {"?", "Ctrl+U", "Ctrl+L", "Ctrl+Z", "Ctrl+C"} and "draw the" in text and "screen anew" not in text
+        )
+
+    terminal.wait("all keys, and what there is room for", fits)
+    quits(terminal)
+
+
+def test_what_others_wrote_over_it_goes_at_ctrl_l(shown: Shown) -> None:
+    terminal = shown.http()
+    online(terminal)
+    terminal._stream.feed(b"\x1b[25;1Hsomebody else")
+    assert "somebody else" in terminal.text()
+    terminal.type(b"\x0c")
+    terminal.wait("its own screen", lambda text: "somebody else" not in text and "Session Status" in text)
+    quits(terminal)
+
+
+def test_without_an_update_on_offer_ctrl_u_does_nothing(shown: Shown) -> None:
+    terminal = shown.http()
+    before = online(terminal)
+    assert "\nUpdate" not in before
+    terminal.type(b"\x15y")
+    terminal.type(b"?")
+    terminal.wait("the keys", lambda text: "Ctrl+Z" in text)
+    terminal.type(b"?")
+    assert "\nUpdate" not in online(terminal)
+    quits(terminal)
+
+
 def test_visitors_are_counted_and_requests_listed_newest_first(shown: Shown) -> None:
     terminal = shown.http()
     online(terminal)

@@ -370,10 +370,12 @@ impl Life<'_> {
                 None
             }
         };
-        self.legs.close().await;
-        if let Some(live) = &mut live {
-            live.close().await;
-        }
+        let first = async {
+            if let Some(live) = &mut live {
+                live.close().await;
+            }
+        };
+        tokio::join!(self.legs.close(), first);
         if let Some(text) = fatal {
             return self.failed(&text, true);
         }

@@ -443,8 +443,12 @@ fn help(width: usize, height: usize) -> Vec<Line> {
     let mut lines = vec![title(width), Line::plain(Rank::Gap, String::new())];
     for (key, meaning) in KEYS {
         for (number, text) in wrapped(meaning, room.max(1)).enumerate() {
-            let key = if number == 0 { key } else { "" };
-            lines.push(Line::plain(Rank::Needed, format!("{key:<KEY$}{text}")));
+            // In a small window the keys stay, and what is left of their meaning.
+            let (key, rank) = match number {
+                0 => (key, Rank::Needed),
+                _ => ("", Rank::Detail),
+            };
+            lines.push(Line::plain(rank, format!("{key:<KEY$}{text}")));
         }
     }
     lines.push(Line::plain(Rank::Gap, String::new()));
