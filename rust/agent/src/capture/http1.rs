@@ -4,9 +4,13 @@
 //! No I/O and no clock in here: bytes come in, and an [`Observer`] is told what they are.
 
 use std::collections::VecDeque;
+use std::mem::MaybeUninit;
+
+use httparse::Status;
 
 /// Bytes of a head or of trailers; longer ones are not followed.
 const HEAD: usize = 64 * 1024;
+const HEADERS: usize = 128;
 /// Requests of one connection that may wait for their answers.
 const WAITING: usize = 64;
 
@@ -104,8 +108,6 @@ struct Fields {
 type Trouble = &'static str;
 
 const MALFORMED: Trouble = "this is no HTTP/1";
-/// How an answer begins.
-const PROTOCOL: &str = "HTTP/1.";
 const LENGTHS: Trouble = "its length is told in several ways";
 const CHUNKS: Trouble = "its chunks are malformed";
 const TOO_LONG: Trouble = "its head is too long to be followed";
@@ -208,22 +210,18 @@ impl Follower {
         }
         let waiting = self.waiting.len();
         let read = |head: &[u8]| {
-            let Some((length, line, fields)) = scan(head, is_token)? else {
+            let mut space = [const { MaybeUninit::uninit() }; HEADERS];
+            let mut parsed = httparse::Request::new(&mut []);
+            let done = parsed.parse_with_uninit_headers(head, &mut space);
+            let Status::Complete(length) = done.map_err(trouble)? else {
                 return Ok(None);
             };
             if waiting == WAITING {
                 return Err(TOO_MANY);
             }
-            let mut words = line.splitn(3, ' ');
-            let method = words.next().unwrap_or_default();
-            let target = words.next().filter(|target| !target.is_empty());
-            let target = target.ok_or(MALFORMED)?;
-            if !words
-                .next()
-                .is_some_and(|version| version.starts_with("HTTP/1."))
-            {
-                return Err(MALFORMED);
-            }
+            let fields = Fields::read(parsed.headers)?;
+            let method = parsed.method.unwrap_or_default();
+            let target = parsed.path.unwrap_or_default();
             let asked = Asked {
                 head: method == "HEAD",
                 connect: method == "CONNECT",
@@ -263,20 +261,22 @@ impl Follower {
             return Ok(1);
         }
         let read = |head: &[u8]| {
-            let starts = |head: &[u8]| {
-                let known = PROTOCOL.len().min(head.len());
-                head[..known] == PROTOCOL.as_bytes()[..known]
-            };
-            let Some((length, line, fields)) = scan(head, starts)? else {
+            let mut space = [const { MaybeUninit::uninit() }; HEADERS];
+            let mut parsed = httparse::Response::new(&mut []);
+            let done = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+                &mut parsed,
+                head,
+                &mut space,
+            );
+            let Status::Complete(length) = done.map_err(trouble)? else {
                 return Ok(None);
             };
-            let mut words = line.splitn(3, ' ').skip(1);
-            let code = words.next().filter(|code| code.len() == 3);
-            let code = code.and_then(|code| code.parse().ok()).ok_or(MALFORMED)?;
+            let code = parsed.code.unwrap_or_default();
             let switches = code == 101 || (asked.connect && (200..300).contains(&code));
             if (100..200).contains(&code) && !switches {
                 return Ok(Some((length, None)));
             }
+            let fields = Fields::read(parsed.headers)?;
             let framing = match (fields.coded, fields.length) {
                 _ if switches => Framing::UntilEnd,
                 _ if asked.head || matches!(code, 204 | 304) => Framing::Length(0),
@@ -284,7 +284,7 @@ impl Follower {
                 (None, Some(length)) => Framing::Length(length),
                 (Some(false), _) | (None, None) => Framing::UntilEnd,
             };
-            let reason = words.next().unwrap_or_default();
+            let reason = parsed.reason.unwrap_or_default();
             to.response(&head[..length], code, reason, framing.length());
             Ok(Some((length, Some((framing, switches)))))
         };
@@ -498,67 +498,32 @@ impl Framing {
 // === impl Fields ===
 
 impl Fields {
-    /// Takes in a line that may be one of those that matter here.
-    fn read(&mut self, line: &[u8]) -> Result<(), Trouble> {
-        if let Some(value) = value_of(line, b"content-length") {
-            for value in value.split(|byte| *byte == b',') {
-                let length = number(value.trim_ascii()).ok_or(LENGTHS)?;
-                if self.length.is_some_and(|other| other != length) {
-                    return Err(LENGTHS);
+    fn read(headers: &[httparse::Header<'_>]) -> Result<Self, Trouble> {
+        let mut fields = Self::default();
+        for header in headers {
+            // By the lengths first: most headers are none of these.
+            match header.name.len() {
+                6 if header.name.eq_ignore_ascii_case("expect") => fields.expects = true,
+                7 if header.name.eq_ignore_ascii_case("upgrade") => fields.upgrade = true,
+                14 if header.name.eq_ignore_ascii_case("content-length") => {
+                    for value in header.value.split(|byte| *byte == b',') {
+                        let length = number(value.trim_ascii()).ok_or(LENGTHS)?;
+                        if fields.length.is_some_and(|other| other != length) {
+                            return Err(LENGTHS);
+                        }
+                        fields.length = Some(length);
+                    }
                 }
-                self.length = Some(length);
+                17 if header.name.eq_ignore_ascii_case("transfer-encoding") => {
+                    let last = header.value.rsplit(|byte| *byte == b',').next();
+                    let last = last.unwrap_or_default().trim_ascii();
+                    fields.coded = Some(last.eq_ignore_ascii_case(b"chunked"));
+                }
+                _ => {}
             }
-        } else if let Some(value) = value_of(line, b"transfer-encoding") {
-            let last = value.rsplit(|byte| *byte == b',').next();
-            let last = last.unwrap_or_default().trim_ascii();
-            self.coded = Some(last.eq_ignore_ascii_case(b"chunked"));
-        } else if value_of(line, b"upgrade").is_some() {
-            self.upgrade = true;
-        } else if value_of(line, b"expect").is_some() {
-            self.expects = true;
         }
-        Ok(())
+        Ok(fields)
     }
-}
-
-fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let (known, value) = line.split_at_checked(name.len())?;
-    let value = value.strip_prefix(b":")?;
-    known.eq_ignore_ascii_case(name).then_some(value)
-}
-
-/// Looks through a head for what tells where messages end: how long it is, its first line, those
-/// fields. Nothing: it is not complete. Every request pays for this, so lines that cannot matter
-/// are only passed over; whether they are well-formed is for edge and upstream to judge.
-fn scan(
-    bytes: &[u8],
-    starts: impl FnOnce(&[u8]) -> bool,
-) -> Result<Option<(usize, &str, Fields)>, Trouble> {
-    if !starts(bytes) {
-        return Err(MALFORMED);
-    }
-    let mut fields = Fields::default();
-    let mut first = None;
-    let mut at = 0;
-    for end in memchr::memchr_iter(b'\n', bytes) {
-        let line = &bytes[at..end];
-        at = end + 1;
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        match (line.first(), first) {
-            (None, Some(first)) => return Ok(Some((at, first, fields))),
-            (_, None) => first = Some(std::str::from_utf8(line).map_err(|_| MALFORMED)?),
-            (Some(b'c' | b'C' | b't' | b'T' | b'u' | b'U' | b'e' | b'E'), _) => {
-                fields.read(line)?;
-            }
-            (Some(_), _) => {}
-        }
-    }
-    Ok(None)
-}
-
-/// How a request begins.
-fn is_token(bytes: &[u8]) -> bool {
-    bytes.first().is_some_and(u8::is_ascii_alphabetic)
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
@@ -568,6 +533,13 @@ fn number(digits: &[u8]) -> Option<u64> {
         .filter(|_| plain)?
         .parse()
         .ok()
+}
+
+fn trouble(error: httparse::Error) -> Trouble {
+    match error {
+        httparse::Error::TooManyHeaders => "it has too many headers to be followed",
+        _ => MALFORMED,
+    }
 }
 
 /// Empty lines in front of a message mean nothing.
