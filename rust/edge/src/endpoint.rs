@@ -284,9 +284,12 @@ pub(crate) mod tests {
 
     /// One whose session takes streams, for nobody.
     pub(crate) fn open_endpoint(url: &str) -> Arc<Endpoint> {
-        let endpoint = endpoint(url, false);
-        endpoint.session.set_peer(portway_mux::Peer::PORTWAY);
-        endpoint
+        let (io, far) = tokio::io::duplex(64);
+        let (session, acceptor, driver) = portway_mux::session(io, portway_mux::Config::edge());
+        session.set_peer(portway_mux::Peer::PORTWAY);
+        // Without them it were over.
+        std::mem::forget((far, acceptor, driver));
+        Arc::new(Endpoint::plain(EndpointUrl::parse(url).unwrap(), session))
     }
 
     #[test]
