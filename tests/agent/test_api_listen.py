@@ -60,6 +60,14 @@ def test_a1_b3_where_the_usual_port_is_taken_it_is_the_next_free_one(start: Star
             assert api.get("/api")["uri"] == "/api"
 
 
+def test_the_search_passes_over_a_port_that_browsers_refuse(start: Start) -> None:
+    with ExitStack() as stack:
+        for port in range(4040, 4045):
+            with suppress(OSError):  # somebody else has it, and that is as good
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        assert local(start()).port > 4045
+
+
 def test_a1_b3_a_port_that_was_asked_for_is_had_or_the_agent_ends(start: Start, taken: int) -> None:
     process = start(f'{{web_addr: "127.0.0.1:{taken}"}}').process
     assert process.wait() == 1

@@ -32,6 +32,12 @@ ROWS = """
 const text = (row, name) => row.querySelector(name).innerText.trim();
 const rows = [...document.querySelectorAll(".rows .request")].sort((one, other) => one.offsetTop - other.offsetTop);
 """
+# What a page that shows nothing has come to.
+STATE = """
+const loads = performance.getEntriesByType("resource").map((one) => [one.name, one.responseStatus, one.duration]);
+const shown = document.body.innerHTML.slice(0, 500);
+return JSON.stringify([document.readyState, location.href, shown, window.failures, loads]);
+"""
 AXE = """
 const done = arguments[0];
 axe.run(document, {resultTypes: ["violations"]}).then((found) => done(JSON.stringify(found.violations)));
@@ -55,7 +61,10 @@ class Inspector:
 
     def go(self, path: str) -> Inspector:
         self.driver.get(self.base + path)
-        self.wait("main")
+        try:
+            self.wait("main")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {self.script(STATE)}; {complaints(self.driver)}") from None
         return self
 
     def forgive(self, *about: str) -> None:

@@ -186,7 +186,8 @@ def test_what_is_copied_sends_the_same_request_again(
     elif form == "httpie":
         words = shlex.split(copied)
         assert words[:3] == ["http", "POST", f"{agent.url}/echo?a=1&b='2'"]
-        assert "X-Mark:it's $5" in words
+        # HTTP does not care how a name is written, and neither does the edge.
+        assert "x-mark:it's $5" in [word.replace("X-Mark", "x-mark") for word in words]
         assert f"--raw={body}" in words
         return
     else:
@@ -194,9 +195,9 @@ def test_what_is_copied_sends_the_same_request_again(
         options = json.loads(copied[copied.index(", {") + 2 : copied.index(");\nconsole")])
         assert options["method"] == "POST"
         assert options["body"] == body
-        assert ["X-Mark", "it's $5"] in options["headers"]
+        assert ["x-mark", "it's $5"] in [[name.lower(), value] for name, value in options["headers"]]
         return
     until("it has come", lambda: len(gallery.heads) == 2)
     assert gallery.heads[1][:2] == ("POST", "/echo?a=1&b='2'")
     assert gallery.bodies[1] == body.encode()
-    assert dict(gallery.heads[1][2])["X-Mark"] == "it's $5"
+    assert {name.lower(): value for name, value in gallery.heads[1][2]}["x-mark"] == "it's $5"

@@ -27,10 +27,12 @@ export function holds(source, find) {
 export function Find({ value, change, within }) {
   const [place, setPlace] = useState({ at: -1, count: 0 });
   const current = useRef(null);
+  // Who presses Enter at once is somewhere already when the matches are counted.
+  const moved = useRef(false);
   const marks = () => (within.current ? [...within.current.querySelectorAll("mark:not(.wrong)")] : []);
   useEffect(() => {
     // Behind the frame in which views put their marks.
-    const soon = setTimeout(() => setPlace({ at: -1, count: value ? marks().length : 0 }), 50);
+    const soon = setTimeout(() => moved.current || setPlace({ at: -1, count: value ? marks().length : 0 }), 50);
     return () => clearTimeout(soon);
   }, [value]);
   const go = (step) => {
@@ -38,6 +40,7 @@ export function Find({ value, change, within }) {
     if (current.current) current.current.classList.remove("current");
     if (!all.length) return setPlace({ at: -1, count: 0 });
     const at = (Math.max(place.at, step < 0 ? 0 : -1) + step + all.length) % all.length;
+    moved.current = true;
     current.current = all[at];
     all[at].classList.add("current");
     all[at].scrollIntoView({ block: "center" });
@@ -50,5 +53,5 @@ export function Find({ value, change, within }) {
   };
   const told = !value ? "" : !place.count ? "not here" : place.at < 0 ? `${place.count} here` : `${place.at + 1} of ${place.count}`;
   return html`<span class="find"><input id="find" type="search" size="14" placeholder="Find in this ( f )" aria-label="Find in this request" value=${value}
-    onInput=${(event) => change(event.target.value)} onKeyDown=${keys} /> <span class="soft" role="status">${told}</span></span>`;
+    onInput=${(event) => ((moved.current = false), change(event.target.value))} onKeyDown=${keys} /> <span class="soft" role="status">${told}</span></span>`;
 }

@@ -12,6 +12,8 @@ use crate::run::AgentError;
 
 /// Ports that are tried where nobody asked for one.
 const TRIES: u16 = 100;
+/// Browsers refuse to go there: another protocol's.
+const REFUSED: u16 = 4045;
 
 /// Binds the addresses of a plan; more than one where `localhost` is both families.
 ///
@@ -72,7 +74,7 @@ async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 
 async fn search(first: SocketAddr) -> Result<TcpListener, AgentError> {
     let last = first.port().saturating_add(TRIES - 1);
-    for port in first.port()..=last {
+    for port in (first.port()..=last).filter(|port| *port != REFUSED) {
         match TcpListener::bind((first.ip(), port)).await {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             bound => {
