@@ -60,7 +60,6 @@ SUITE = (
         f"test_process.TestProcess.{name}"
         for name in (
             "test_terminate_process",
-            "test_start_process_port_in_use",
             "test_process_external_kill",
             "test_multiple_processes_same_binary_fails",
             "test_process_logs",

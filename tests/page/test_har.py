@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.agents import Agent
 from harness.local import LocalApi
+from harness.process import until
 from page.gallery import PNG, SAID
 from page.inspector import Inspector, OpenPage
 
@@ -18,6 +19,8 @@ def exported(page: Inspector, folder: Path, kind: str) -> dict[str, Any]:
     page.choose("#export", kind)
     saved = folder / "portway.har"
     page.wait_file(saved)
+    # It is there before all of it is.
+    until("it is whole", lambda: saved.read_text().endswith("}"))
     archive: dict[str, Any] = json.loads(saved.read_text())
     return archive
 
