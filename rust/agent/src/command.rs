@@ -130,13 +130,19 @@ impl Agent {
             version,
             "received update request"
         );
+        let installed = self.install(version, major).await?;
+        Ok(installed.then_some(Request::Again))
+    }
+
+    /// Whether there was a version to install.
+    async fn install(&self, version: &str, major: bool) -> Result<bool, String> {
         // The new version begins with the configuration as it is by then.
         again::check(&self.plan).await?;
         let installed = again::update(&self.plan, version, major).await?;
-        Ok(installed.map(|version| {
+        if let Some(version) = &installed {
             tracing::info!(obj = "app", version, "update installed");
-            Request::Again
-        }))
+        }
+        Ok(installed.is_some())
     }
 
     /// The person at the keyboard wants the version that is on offer, whatever its number.
@@ -146,18 +152,13 @@ impl Agent {
         }
         tracing::info!(obj = "app", from = "console", "received update request");
         self.board.updating("installing …");
-        let installed = async {
-            again::check(&self.plan).await?;
-            again::update(&self.plan, "", true).await
-        };
-        match installed.await {
-            Ok(Some(version)) => {
-                tracing::info!(obj = "app", version, "update installed");
+        match self.install("", true).await {
+            Ok(true) => {
                 self.board.updating("starting again …");
                 let _ = self.requests.send(Request::Again).await;
                 return;
             }
-            Ok(None) => self.board.updating("this is the newest version"),
+            Ok(false) => self.board.updating("this is the newest version"),
             Err(error) => {
                 tracing::warn!(
                     obj = "app",

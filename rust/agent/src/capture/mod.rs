@@ -78,27 +78,7 @@ pub(crate) struct Origin {
     pub(crate) replay_of: Option<Id>,
 }
 
-/// A line of a list.
-#[allow(dead_code, reason = "for the page that follows requests live")]
-#[derive(Debug)]
-pub(crate) struct Summary {
-    pub(crate) id: Id,
-    pub(crate) endpoint: Arc<str>,
-    pub(crate) method: String,
-    /// And its query, as it was sent.
-    pub(crate) path: String,
-    /// None: no answer yet.
-    pub(crate) status_code: Option<u16>,
-    pub(crate) state: State,
-    pub(crate) duration: Duration,
-    pub(crate) request_size: u64,
-    pub(crate) response_size: u64,
-    pub(crate) start: jiff::Timestamp,
-    pub(crate) replay_of: Option<Id>,
-}
-
 /// Follows what changes. While there is none of these, changes cost their number only.
-#[allow(dead_code, reason = "for the page that follows requests live")]
 #[derive(Debug)]
 pub(crate) struct Changes {
     store: Arc<Store>,
@@ -107,7 +87,6 @@ pub(crate) struct Changes {
 }
 
 /// What is different from the time before.
-#[allow(dead_code, reason = "for the page that follows requests live")]
 #[derive(Debug)]
 pub(crate) struct Delta {
     /// New, or with more in them than before; the oldest first.
@@ -145,18 +124,13 @@ impl Store {
         })
     }
 
-    #[allow(dead_code, reason = "for the page that follows requests live")]
-    pub(crate) fn limit(&self) -> usize {
-        self.limit
-    }
-
     /// Keeps a request from its head on; nothing where not even that fits.
     pub(crate) fn begin(&self, head: &[u8], origin: &Origin, now: Instant) -> Option<Arc<Entry>> {
         let most = self.limit / ONE;
         if record::OVERHEAD + head.len() > most {
             return None;
         }
-        let exchange = Exchange::new(head, most);
+        let exchange = Exchange::new(head, most, now);
         let nanos = self.nanos(now);
         let start = jiff::Timestamp::from_nanosecond(nanos).unwrap_or_default();
         let nanos = u64::try_from(nanos).unwrap_or_default();
@@ -169,7 +143,6 @@ impl Store {
             endpoint: origin.endpoint.clone(),
             visitor: origin.visitor,
             start,
-            since: now,
             replay_of: origin.replay_of,
             changed: AtomicU64::new(0),
             exchange: Mutex::new(Some(exchange)),
@@ -283,14 +256,6 @@ impl Store {
         wanted.take(most).cloned().collect()
     }
 
-    #[allow(dead_code, reason = "for the page that follows requests live")]
-    /// Of all, the newest first.
-    pub(crate) fn summaries(&self) -> Vec<Summary> {
-        let all = self.list(None, usize::MAX);
-        all.iter().filter_map(|entry| Summary::of(entry)).collect()
-    }
-
-    #[allow(dead_code, reason = "for the page that follows requests live")]
     /// Follows changes from now on.
     pub(crate) fn changes(self: &Arc<Self>) -> Changes {
         let told = self.told.subscribe();
@@ -324,7 +289,6 @@ impl Shortage {
 
 // === impl Changes ===
 
-#[allow(dead_code, reason = "for the page that follows requests live")]
 impl Changes {
     /// Resolves when something is different.
     ///
@@ -350,32 +314,6 @@ impl Changes {
                 .cloned()
                 .collect(),
         }
-    }
-}
-
-// === impl Summary ===
-
-#[allow(dead_code, reason = "for the page that follows requests live")]
-impl Summary {
-    /// Nothing once it had to go.
-    pub(crate) fn of(entry: &Entry) -> Option<Self> {
-        entry.glance(|exchange| {
-            let (method, path) = exchange.request.asked();
-            let response = exchange.response.as_ref();
-            Self {
-                id: entry.id,
-                endpoint: entry.endpoint.clone(),
-                method: method.to_owned(),
-                path: path.to_owned(),
-                status_code: response.map(|response| response.status().0),
-                state: exchange.state,
-                duration: entry.duration(exchange),
-                request_size: exchange.request.length,
-                response_size: response.map_or(0, |response| response.length),
-                start: entry.start,
-                replay_of: entry.replay_of,
-            }
-        })
     }
 }
 

@@ -24,7 +24,6 @@ pub(crate) struct Entry {
     pub(crate) endpoint: Arc<str>,
     pub(crate) visitor: Option<IpAddr>,
     pub(crate) start: jiff::Timestamp,
-    pub(crate) since: Instant,
     pub(crate) replay_of: Option<Id>,
     /// Number of its last change.
     pub(super) changed: AtomicU64,
@@ -48,7 +47,7 @@ pub(crate) struct Exchange {
     pub(crate) switched: bool,
     /// The answer is a stream of events, each of which has its time.
     events: bool,
-    begun: Instant,
+    pub(super) since: Instant,
     /// Bytes that each side may take, but for the request's head.
     half: usize,
 }
@@ -91,28 +90,21 @@ impl Entry {
         self.exchange.lock().clone()
     }
 
-    #[allow(dead_code, reason = "for the page that follows requests live")]
     /// Reads something of it; the data path waits meanwhile.
     pub(crate) fn glance<R>(&self, read: impl FnOnce(&Exchange) -> R) -> Option<R> {
         self.exchange.lock().as_ref().map(read)
     }
 
-    #[allow(dead_code, reason = "for the page that follows requests live")]
     pub(crate) fn changed(&self) -> u64 {
         self.changed.load(Ordering::Relaxed)
-    }
-
-    /// How long it took, or has taken so far.
-    pub(crate) fn duration(&self, exchange: &Exchange) -> Duration {
-        exchange.took.unwrap_or_else(|| self.since.elapsed())
     }
 }
 
 // === impl Exchange ===
 
 impl Exchange {
-    /// `limit`: bytes all of it may take.
-    pub(super) fn new(head: &[u8], limit: usize) -> Self {
+    /// `limit`: bytes all of it may take. `since`: when the request began.
+    pub(super) fn new(head: &[u8], limit: usize, since: Instant) -> Self {
         Self {
             request: Message {
                 head: head.to_vec(),
@@ -125,9 +117,14 @@ impl Exchange {
             note: None,
             switched: false,
             events: false,
-            begun: Instant::now(),
+            since,
             half: limit.saturating_sub(OVERHEAD + head.len()) / 2,
         }
+    }
+
+    /// How long it took, or has taken so far.
+    pub(crate) fn duration(&self) -> Duration {
+        self.took.unwrap_or_else(|| self.since.elapsed())
     }
 
     /// Bytes of memory.
@@ -166,7 +163,7 @@ impl Exchange {
         } else {
             response.truncated = true;
         }
-        self.first = Some(self.begun.elapsed());
+        self.first = Some(self.since.elapsed());
         self.events = response.headers().any(|(name, value)| {
             name.eq_ignore_ascii_case(b"content-type") && value.starts_with(b"text/event-stream")
         });
@@ -179,7 +176,7 @@ impl Exchange {
             let room = half - response.head.len();
             response.take(bytes, expected, room.min(KEPT));
             if self.events {
-                response.mark(self.begun.elapsed());
+                response.mark(self.since.elapsed());
             }
         }
     }

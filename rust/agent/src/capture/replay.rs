@@ -112,8 +112,8 @@ pub(crate) async fn replay(agent: &Arc<Agent>, id: &str, edits: Edits) -> Result
             told(&interest, &entry, &page);
         }
         // Whatever became of it, it is over.
-        let took = entry.since.elapsed();
         interest.change(Some(&entry), |exchange| {
+            let took = exchange.since.elapsed();
             exchange.broke("the connection ended before the answer did", took);
         });
         drop(place);
@@ -132,11 +132,10 @@ fn told(interest: &Interest, entry: &Arc<Entry>, page: &Page) {
         "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    let took = entry.since.elapsed();
     interest.change(Some(entry), |exchange| {
         exchange.answered(head.as_bytes());
         exchange.received(body.as_bytes(), body.len() as u64);
-        exchange.ended(took);
+        exchange.ended(exchange.since.elapsed());
     });
 }
 

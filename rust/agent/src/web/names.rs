@@ -1,5 +1,5 @@
 //! Names of endpoints in paths (agent-api §3): escaped as other agents do, read in whatever way
-//! clients write them.
+//! clients write them. And queries, which are escaped alike.
 
 use std::fmt::Write;
 
@@ -31,6 +31,14 @@ pub(super) fn decode(text: &str) -> String {
         at += if escaped.is_some() { 3 } else { 1 };
     }
     String::from_utf8_lossy(&decoded).into_owned()
+}
+
+/// Keys and values of a query.
+pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, String)> {
+    query.split('&').map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key, decode(&value.replace('+', " ")))
+    })
 }
 
 #[cfg(test)]

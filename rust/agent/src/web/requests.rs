@@ -117,9 +117,7 @@ impl Query {
             endpoint: None,
             most: usize::MAX,
         };
-        for pair in text.split('&') {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = names::decode(&value.replace('+', " "));
+        for (key, value) in names::pairs(text) {
             match key {
                 "limit" => {
                     let most = value.parse().ok().filter(|most| *most >= 1);
@@ -175,7 +173,7 @@ pub(super) fn object(store: &Store, entry: &Entry) -> Option<Value> {
     let visitor = entry.visitor.map(|visitor| visitor.to_string());
     set("remote_addr", visitor.unwrap_or_default().into());
     set("start", local_time(entry.start).into());
-    set("duration", nanos(entry.duration(&exchange)).into());
+    set("duration", nanos(exchange.duration()).into());
     set("request", request(&exchange));
     set("response", response(&exchange));
     set("state", state(exchange.state).into());
@@ -237,11 +235,16 @@ fn content(object: &mut Map<String, Value>, message: &Message, switched: bool) {
     object.insert("size".into(), message.length.into());
     object.insert("truncated".into(), message.truncated.into());
     if switched {
-        let pieces = message
-            .stream()
-            .map(|(at, piece)| json!({"at": nanos(at), "raw": STANDARD.encode(piece)}));
-        object.insert("stream".into(), pieces.collect());
+        object.insert("stream".into(), pieces(message));
     }
+}
+
+/// What was said piece by piece, with the time of each.
+pub(super) fn pieces(message: &Message) -> Value {
+    let pieces = message.stream();
+    pieces
+        .map(|(at, piece)| json!({"at": nanos(at), "raw": STANDARD.encode(piece)}))
+        .collect()
 }
 
 pub(super) fn state(state: State) -> &'static str {

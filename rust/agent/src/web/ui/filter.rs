@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::super::names;
+use super::super::{names, requests};
 
 /// Longest text that is looked for.
 const LONGEST: usize = 1000;
@@ -69,9 +69,7 @@ impl Filter {
     /// A text that names the key and what would stand there.
     pub(super) fn read(query: Option<&str>) -> Result<Self, String> {
         let mut filter = Self::default();
-        for pair in query.unwrap_or_default().split('&') {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = names::decode(&value.replace('+', " "));
+        for (key, value) in names::pairs(query.unwrap_or_default()) {
             let value = value.trim();
             if value.is_empty() {
                 continue;
@@ -114,9 +112,10 @@ impl Filter {
                 .size
                 .as_ref()
                 .is_none_or(|range| subject.status.is_some() && range.has(subject.response_size))
-            && self.duration.as_ref().is_none_or(|range| {
-                range.has(u64::try_from(subject.duration.as_nanos()).unwrap_or(u64::MAX))
-            })
+            && self
+                .duration
+                .as_ref()
+                .is_none_or(|range| range.has(requests::nanos(subject.duration)))
             && self
                 .path
                 .as_ref()

@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::super::reply::{Reply, with_type};
-use super::super::requests::{local_time, nanos};
+use super::super::requests::{local_time, nanos, pieces};
 use crate::capture::{Entry, Exchange, Message, Store};
 
 /// Nothing once it had to go.
@@ -32,7 +32,7 @@ pub(super) fn object(store: &Store, entry: &Entry) -> Option<Value> {
         "tunnel_name": *entry.endpoint,
         "remote_addr": entry.visitor.map(|ip| ip.to_string()),
         "start": local_time(entry.start),
-        "duration": nanos(entry.duration(&exchange)),
+        "duration": nanos(exchange.duration()),
         "request": request,
         "response": response,
     });
@@ -75,11 +75,7 @@ fn message(exchange: &Exchange, message: &Message) -> Map<String, Value> {
             .encode([&message.head, body].concat())
             .into(),
     );
-    let pieces: Vec<_> = message
-        .stream()
-        .map(|(at, bytes)| json!({"at": nanos(at), "raw": BASE64_STANDARD.encode(bytes)}))
-        .collect();
-    set("stream", pieces.into());
+    set("stream", pieces(message));
     object
 }
 

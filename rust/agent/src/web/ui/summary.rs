@@ -6,6 +6,7 @@ use std::io::Read;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use serde_json::{Value, json};
 
+use super::super::requests::nanos;
 use super::filter::{Filter, Subject};
 use crate::capture::{Entry, Exchange, Message, State, Store};
 
@@ -29,7 +30,7 @@ fn line(store: &Store, entry: &Entry, exchange: &Exchange, filter: &Filter) -> O
     let status = response.map(|response| response.status().0);
     let size = response.map_or(0, |response| response.length);
     let pending = matches!(exchange.state, State::Pending | State::Answered);
-    let duration = entry.duration(exchange);
+    let duration = exchange.duration();
     let inside = filter.reads_bodies();
     let sent = body(&exchange.request, inside);
     let received = response.map_or(Cow::Borrowed(&[][..]), |response| body(response, inside));
@@ -57,7 +58,7 @@ fn line(store: &Store, entry: &Entry, exchange: &Exchange, filter: &Filter) -> O
         "path": cut(path),
         "status_code": status,
         "pending": pending,
-        "duration": u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
+        "duration": nanos(duration),
         "response_size": size,
         "start": entry.start.to_string(),
     });
