@@ -14,7 +14,7 @@ import pytest
 
 from harness.agents import Agents
 from harness.edge import Edge
-from harness.process import PATIENCE, Process, stop_all
+from harness.process import PATIENCE, Process, portway, stop_all
 from harness.sdk import Sdks
 from harness.servers import Iperf, Nginx, Postgres
 from harness.site import Site
@@ -215,3 +215,12 @@ def postgres(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Postgre
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
+
+
+@pytest.fixture
+def ngrok(tmp_path: Path) -> Path:
+    """A link of that name to the command under test."""
+    link = tmp_path / "bin" / "ngrok"
+    link.parent.mkdir()
+    link.symlink_to(portway()[0])
+    return link

@@ -4,7 +4,6 @@ case 17)."""
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +19,7 @@ from harness.played import PlayedEdge
 from harness.process import until
 from harness.tls import Authority, Pair
 from harness.upstreams import EchoUpstream, Upstreams
+from harness.visitor import echoes
 
 NAME = "vault.localhost"
 
@@ -53,14 +53,6 @@ def shaken(edge: Edge, authority: Authority, shown: Pair | None = None, **how: A
     if shown:
         context.load_cert_chain(shown.cert, shown.key)
     return context.wrap_socket(edge.connect(edge.https), server_hostname=NAME)
-
-
-def echoes(io: socket.socket, said: bytes = b"there and back") -> bool:
-    io.sendall(said)
-    heard = b""
-    while len(heard) < len(said) and (more := io.recv(1 << 16)):
-        heard += more
-    return heard == said
 
 
 def refused(edge: Edge, authority: Authority, shown: Pair | None = None) -> bool:

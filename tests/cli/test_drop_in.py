@@ -10,19 +10,10 @@ from pathlib import Path
 import pytest
 
 from harness.edge import isolated
-from harness.process import Process, portway
+from harness.process import Process
 from harness.site import Site
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def ngrok(tmp_path: Path) -> Path:
-    """A link of that name to the command under test."""
-    link = tmp_path / "bin" / "ngrok"
-    link.parent.mkdir()
-    link.symlink_to(portway()[0])
-    return link
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 
 from harness import need
 from harness.edge import Edge, isolated
-from harness.process import portway
 from harness.upstreams import HttpUpstream, Upstreams
 
 HERE = need.ROOT / "tests" / "compat" / "pyngrok"
@@ -69,15 +68,6 @@ SUITE = (
         )
     ),
 )
-
-
-@pytest.fixture
-def ngrok(tmp_path: Path) -> Path:
-    """A link of that name to the command under test."""
-    link = tmp_path / "bin" / "ngrok"
-    link.parent.mkdir()
-    link.symlink_to(portway()[0])
-    return link
 
 
 @pytest.fixture

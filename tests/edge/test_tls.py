@@ -23,6 +23,7 @@ from harness.raw import RawVisitor
 from harness.site import Site
 from harness.tls import Authority, Pair
 from harness.upstreams import BLOCK
+from harness.visitor import echoes
 
 NewEdge = Callable[..., Edge]
 
@@ -63,14 +64,6 @@ def served(pair: Pair) -> x509.Certificate:
 
 def name_of(url: str) -> str:
     return urlsplit(url).hostname or ""
-
-
-def echoes(io: socket.socket, said: bytes = b"hello") -> bool:
-    io.sendall(said)
-    heard = b""
-    while len(heard) < len(said) and (more := io.recv(1 << 16)):
-        heard += more
-    return heard == said
 
 
 def get(io: socket.socket, host: str, path: str = "/bytes/3") -> int:

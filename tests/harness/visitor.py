@@ -124,3 +124,12 @@ def digest(answer: http.client.HTTPResponse) -> tuple[int, str]:
         seen.update(chunk)
         total += len(chunk)
     return total, seen.hexdigest()
+
+
+def echoes(io: socket.socket, said: bytes = b"hello") -> bool:
+    """Whether what is said comes back, all of it and nothing else."""
+    io.sendall(said)
+    heard = b""
+    while len(heard) < len(said) and (more := io.recv(1 << 16)):
+        heard += more
+    return heard == said

@@ -55,10 +55,16 @@ def update_plan(agent: dict[str, Any]) -> dict[str, Any]:
 def __plan(given: Given) -> None:
     """Print the plan of the command line on stdin."""
     from portway.__main__ import program as name
-    from portway.cli.app import evaluate
 
     del given
-    launch = evaluate(name(), json.load(sys.stdin)["argv"])
+    print_plan(name(), json.load(sys.stdin)["argv"])
+
+
+def print_plan(name: str, argv: list[str]) -> None:
+    """What a command line means right now, for the running program that was made of it. Raises `CommandError`."""
+    from portway.cli.app import evaluate
+
+    launch = evaluate(name, argv)
     if isinstance(launch, Launch):
         print(json.dumps(launch.plan))
 

@@ -78,6 +78,8 @@ EXAMPLES = """\
 """
 
 edge_command = partial(command, edge, FLAGS, EXAMPLES)
+# For commands about a running edge, whose own command line can be repeated; listed are those that matter.
+TO_A_RUNNING_ONE = [flag if flag.name in ("config", "data-dir") else flag._replace(help="") for flag in FLAGS]
 
 
 def reload_by(argv: list[str]) -> dict[str, Any]:

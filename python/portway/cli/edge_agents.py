@@ -6,13 +6,12 @@ import json
 import re
 import time
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from portway.cli.edge import FLAGS, settings
-from portway.cli.edge_reload import ask
+from portway.cli.edge import TO_A_RUNNING_ONE
+from portway.cli.edge_control import ask
 from portway.cli.options import Given, command
 from portway.cli.report import CommandError, printable
 
@@ -75,16 +74,12 @@ def _order(given: Given, request: str, done: str) -> None:
 
 
 def _ask(given: Given, request: str) -> str:
-    config, _, _ = settings(given)
-    answer = ask(Path(config["data_dir"]) / "control.sock", request, PATIENCE_SECONDS)
-    state, _, text = answer.partition(" ")
-    if state != "ok":
-        raise CommandError(text or answer or "The edge gave no answer.")
-    return text
+    answer = ask(given, request, PATIENCE_SECONDS)
+    if not answer.ok:
+        raise CommandError(answer.text or "The edge gave no answer.")
+    return answer.text
 
 
-# Those of the edge, so that its own command line can be repeated; listed are those that matter.
-SHOWN = [flag if flag.name in ("config", "data-dir") else flag._replace(help="") for flag in FLAGS]
 LIST = """\
   portway edge agents list
 """
@@ -98,7 +93,7 @@ UPDATE = """\
   portway edge agents update ts_0123456789abcdef
 """
 
-list_command = partial(command, list_, SHOWN, LIST)
-stop_command = partial(command, stop, SHOWN, STOP)
-restart_command = partial(command, restart, SHOWN, RESTART)
-update_command = partial(command, update, SHOWN, UPDATE)
+list_command = partial(command, list_, TO_A_RUNNING_ONE, LIST)
+stop_command = partial(command, stop, TO_A_RUNNING_ONE, STOP)
+restart_command = partial(command, restart, TO_A_RUNNING_ONE, RESTART)
+update_command = partial(command, update, TO_A_RUNNING_ONE, UPDATE)

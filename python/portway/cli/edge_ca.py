@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from portway.cli.edge import FLAGS, settings
+from portway.cli.edge import TO_A_RUNNING_ONE, settings
 from portway.cli.options import Given, command
 from portway.cli.report import CommandError
 from portway.config import disk
@@ -100,7 +100,6 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-SHOWN = [flag if flag.name in ("config", "data-dir") else flag._replace(help="") for flag in FLAGS]
 LIST = """\
   portway edge ca list     certificates of this edge, and which are revoked
 """
@@ -108,5 +107,5 @@ REVOKE = """\
   portway edge ca revoke 4a1f0c7b     the certificate with this serial number, which `list` shows
 """
 
-list_command = partial(command, list_, SHOWN, LIST)
-revoke_command = partial(command, revoke, SHOWN, REVOKE)
+list_command = partial(command, list_, TO_A_RUNNING_ONE, LIST)
+revoke_command = partial(command, revoke, TO_A_RUNNING_ONE, REVOKE)
