@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from conftest import NewEdge
-from harness import need, ports
+from harness import ports
 from harness.agents import Agent, Agents
+from harness.clock import clock
 from harness.edge import Edge, isolated
 from harness.played import PlayedEdge
 from harness.process import Process, until
@@ -85,9 +86,7 @@ def test_b11_the_cas_of_the_system_are_asked_for_where_they_are_to_be(edge: Edge
     ids=["1970", "expired"],
 )
 def test_b11_a_clock_that_is_wrong_is_told(year: str, told: str, edge: Edge, agents: Agents) -> None:
-    faketime = need.program("faketime", "faketime")
-    env = {"DONT_FAKE_MONOTONIC": "1"}
-    process = agents.run("http", "8080", within=[faketime, "-f", f"@{year} 00:00:00"], env=env)
+    process = agents.run("http", "8080", env=clock(f"{year} 00:00:00"))
     assert told in failure(process)
 
 
