@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from signal import SIGINT
 
@@ -16,6 +16,7 @@ from harness import ports
 from harness.agents import Agent, Agents
 from harness.edge import isolated
 from harness.local import JSON, LocalApi, local
+from harness.network import Network
 from harness.process import Process, portway
 from harness.raw import RawVisitor
 from harness.terminal import Terminal
@@ -28,10 +29,10 @@ Start = Callable[..., Agent]
 def start(alone: Agents) -> Start:
     """An agent without endpoints; its settings are lines of `agent:`."""
 
-    def run(settings: str = "{}", *arguments: str) -> Agent:
+    def run(settings: str = "{}", *arguments: str, within: Sequence[str] = ()) -> Agent:
         path = alone.home / f"agent-{len(alone.started)}.yml"
         path.write_text(f"version: 3\nagent: {settings}\n")
-        return alone.agent("start", "--none", "--config", str(path), *arguments)
+        return Agent(alone.run("start", "--none", "--config", str(path), *arguments, within=within), alone.edge)
 
     return run
 
@@ -43,29 +44,40 @@ def taken() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+class Held:
+    """A network where some ports are taken for sure: in the common one agents of other tests come and go."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.listeners: list[socket.socket] = []
+
+    def take(self, *ports: int) -> None:
+        for port in ports:
+            self.listeners.append(self.network.run(partial(socket.create_server, ("127.0.0.1", port))))
+
+
+@pytest.fixture
+def held(alone: Agents) -> Iterator[Held]:
+    held = Held(Network())
+    yield held
+    alone.stop()
+    for listener in held.listeners:
+        listener.close()
+    held.network.stop()
+
+
 # === where it is
 
 
-def test_a1_b3_where_the_usual_port_is_taken_it_is_the_next_free_one(start: Start) -> None:
-    with ExitStack() as stack:
-        with suppress(OSError):  # somebody else has it, and that is as good
-            stack.enter_context(socket.create_server(("127.0.0.1", 4040)))
-        first, second = (local(start()) for _ in range(2))
-        found = [first.port, second.port]
-        assert 4040 < found[0] <= 4139
-        assert 4040 < found[1] <= 4139
-        assert found[0] != found[1]
-        for api in (first, second):
-            assert api.addr.startswith("127.0.0.1:")
-            assert api.get("/api")["uri"] == "/api"
+def test_a1_b3_where_the_usual_port_is_taken_it_is_the_next_free_one(start: Start, held: Held) -> None:
+    held.take(4040)
+    found = [local(start(within=held.network.within)).port for _ in range(2)]
+    assert found == [4041, 4042]
 
 
-def test_the_search_passes_over_a_port_that_browsers_refuse(start: Start) -> None:
-    with ExitStack() as stack:
-        for port in range(4040, 4045):
-            with suppress(OSError):  # somebody else has it, and that is as good
-                stack.enter_context(socket.create_server(("127.0.0.1", port)))
-        assert local(start()).port > 4045
+def test_the_search_passes_over_a_port_that_browsers_refuse(start: Start, held: Held) -> None:
+    held.take(*range(4040, 4045))
+    assert local(start(within=held.network.within)).port == 4046
 
 
 def test_a1_b3_a_port_that_was_asked_for_is_had_or_the_agent_ends(start: Start, taken: int) -> None:
@@ -81,13 +93,11 @@ def test_a1_b3_a_port_that_was_asked_for_is_had_or_the_agent_ends(start: Start, 
     assert f"ERROR:  listen tcp 127.0.0.1:{taken}: bind: address already in use" in process.text("err")
 
 
-def test_a1_the_usual_address_spelled_out_is_asked_for_too(start: Start) -> None:
-    with ExitStack() as stack:
-        with suppress(OSError):
-            stack.enter_context(socket.create_server(("127.0.0.1", 4040)))
-        process = start('{web_addr: "127.0.0.1:4040"}').process
-        assert process.wait() == 1
-        assert "127.0.0.1:4040: bind: address already in use" in process.text("err")
+def test_a1_the_usual_address_spelled_out_is_asked_for_too(start: Start, held: Held) -> None:
+    held.take(4040)
+    process = start('{web_addr: "127.0.0.1:4040"}', within=held.network.within).process
+    assert process.wait() == 1
+    assert "127.0.0.1:4040: bind: address already in use" in process.text("err")
 
 
 def test_it_is_there_before_it_is_told_and_told_before_the_session(start: Start) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness import ports
 from harness.agents import Agent, Agents
 from harness.local import LocalApi, local
 from harness.visitor import Visitor
@@ -168,18 +169,21 @@ def test_cleared_it_is_empty_here_and_in_the_agent(agent: Agent, api: LocalApi, 
 
 
 def test_the_list_goes_on_when_the_agent_is_back(alone: Agents, gallery: Gallery, open_page: OpenPage) -> None:
-    first = alone.http(gallery.address)
-    api = local(first)
-    page = open_page(api)
-    first.up()
+    path = alone.home / "again.yml"
+    path.write_text(f"version: 3\nagent: {{web_addr: '127.0.0.1:{ports.unused()}'}}\n")
+
+    def start() -> Agent:
+        agent = alone.agent("http", gallery.address, "--config", str(path))
+        agent.up()
+        return agent
+
+    first = start()
+    page = open_page(local(first))
     first.get("/one")
     page.wait_rows("GET /one 200")
     first.kill()
     page.wait_text(".top .state", "the agent is gone")
-    path = alone.home / "again.yml"
-    path.write_text(f"version: 3\nagent: {{web_addr: '{api.addr}'}}\n")
-    second = alone.agent("http", gallery.address, "--config", str(path))
-    second.up()
+    second = start()
     page.wait_text(".top .state", "online")
     page.wait_text(".notice", "No request so far")
     second.get("/two")
