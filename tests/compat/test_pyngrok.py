@@ -17,8 +17,7 @@ from harness.upstreams import HttpUpstream, Upstreams
 HERE = need.ROOT / "tests" / "compat" / "pyngrok"
 
 # Left out: names and regions of another edge, features that are paid for there, what replaces the executable by a stub,
-# and what wants an answer to take longer than a tenth of a millisecond. And a taken port: the library reads no further
-# line of a process that has ended, so one that ends sooner than it reads has no cause to show.
+# and what wants an answer to take longer than a tenth of a millisecond.
 SUITE = (
     *(f"test_agent.TestAgent.{name}" for name in ("test_captured_requests", "test_get_agent_status")),
     *(
@@ -62,6 +61,7 @@ SUITE = (
             "test_terminate_process",
             "test_process_external_kill",
             "test_multiple_processes_same_binary_fails",
+            "test_start_process_port_in_use",
             "test_process_logs",
             "test_log_event_callback_and_max_logs",
             "test_no_monitor_thread",

@@ -8,6 +8,8 @@ const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
 /// After something that worked for so long, the next attempt may come at once.
 const GOOD: Duration = Duration::from_secs(10);
+/// What worked for so long is as good as new; with a visitor served, sooner.
+const SOUND: Duration = Duration::from_mins(1);
 
 /// Delays that grow from one failed attempt to the next.
 #[derive(Debug)]
@@ -15,6 +17,8 @@ pub(crate) struct Backoff {
     first: Duration,
     longest: Duration,
     failures: u32,
+    /// The next delay is the shortest, however many failures there were.
+    at_once: bool,
 }
 
 // === impl Backoff ===
@@ -26,6 +30,7 @@ impl Backoff {
             first: FIRST,
             longest: LONGEST,
             failures: 0,
+            at_once: false,
         }
     }
 
@@ -35,6 +40,7 @@ impl Backoff {
             first: Duration::from_secs(1),
             longest: LONGEST,
             failures: 1,
+            at_once: false,
         }
     }
 
@@ -44,26 +50,30 @@ impl Backoff {
             first: Duration::from_secs(10),
             longest: Duration::from_mins(1),
             failures: 1,
+            at_once: false,
         }
     }
 
     /// The delay after one more failure.
     pub(crate) fn next(&mut self) -> Duration {
-        let delay = match self.failures {
-            0 => return self.advance(Duration::from_millis(200).mul_f64(random())),
-            failures => self
-                .first
-                .saturating_mul(1 << (failures - 1).min(16))
-                .min(self.longest),
-        };
+        if std::mem::take(&mut self.at_once) || self.failures == 0 {
+            return self.advance(Duration::from_millis(200).mul_f64(random()));
+        }
+        let delay = self
+            .first
+            .saturating_mul(1 << (self.failures - 1).min(16))
+            .min(self.longest);
         self.advance(delay.mul_f64(0.5 + random() / 2.0))
     }
 
-    /// What was connected has worked for so long: the next delay is no longer than that. An edge
-    /// that ends sessions as soon as they are made is still met with growing patience.
-    pub(crate) fn worked(&mut self, lived: Duration) {
-        if lived >= GOOD {
+    /// What was connected has worked for so long: the next delay is no longer than that. `whole`: nothing was
+    /// missing; `served`: a visitor came. An edge that ends sessions as soon as they are made is met with growing
+    /// patience, and so is one that lets each live for a while and is no use to anybody.
+    pub(crate) fn worked(&mut self, lived: Duration, whole: bool, served: bool) {
+        if (lived >= SOUND && whole) || (lived >= GOOD && served) {
             self.failures = 0;
+        } else if lived >= GOOD {
+            self.at_once = true;
         } else if lived >= self.first {
             self.failures = self
                 .failures
@@ -109,7 +119,7 @@ mod tests {
             full = (full * 2).min(LONGEST);
         }
         assert!(backoff.at_longest());
-        backoff.worked(GOOD);
+        backoff.worked(GOOD, true, true);
         assert!(!backoff.at_longest() && backoff.next() <= Duration::from_millis(200));
         let varied: Vec<_> = (0..20).map(|_| soon()).collect();
         assert!(varied.iter().any(|delay| *delay != varied[0]));
@@ -137,13 +147,36 @@ mod tests {
             for _ in 0..20 {
                 backoff.next();
             }
-            backoff.worked(Duration::from_millis(lived));
+            backoff.worked(Duration::from_millis(lived), true, true);
             let most = Duration::from_millis(most);
             let delay = backoff.next();
             assert!(
                 delay >= most / 2 && delay <= most,
                 "{delay:?} after {lived} ms"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_no_use_to_anybody_is_no_new_beginning() {
+        let at_once = Duration::from_millis(200);
+        for (lived, whole, served, anew) in [
+            (GOOD, true, false, false),
+            (GOOD, true, true, true),
+            (GOOD, false, true, true),
+            (SOUND, true, false, true),
+            (SOUND, false, false, false),
+        ] {
+            let mut backoff = Backoff::connecting();
+            for _ in 0..20 {
+                backoff.next();
+            }
+            backoff.worked(lived, whole, served);
+            assert!(backoff.next() <= at_once);
+            let second = backoff.next();
+            let case = format!("{lived:?} {whole} {served}: {second:?}");
+            assert_eq!(second <= FIRST, anew, "{case}");
+            assert_eq!(second >= LONGEST / 2, !anew, "{case}");
         }
     }
 }

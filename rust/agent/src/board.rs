@@ -221,6 +221,11 @@ impl Board {
         }
     }
 
+    /// Connections of visitors so far.
+    pub(crate) fn visits(&self) -> u64 {
+        self.traffic.connections.figures().count
+    }
+
     /// A request went by; its status is told later, by [`answered`](Self::answered).
     pub(crate) fn request(&self, method: &str, path: &str) {
         let now = jiff::ZonedDateTime::now();

@@ -122,7 +122,7 @@ impl Leg {
                         break;
                     };
                     self.agent.lost(self.number, &cause);
-                    backoff.worked(since.elapsed());
+                    backoff.worked(since.elapsed(), true, false);
                     backoff.next()
                 }
                 Err(error) => {

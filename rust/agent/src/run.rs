@@ -219,7 +219,8 @@ impl Life<'_> {
                     }
                     first = false;
                     self.legs.follow(&agent, &live.offered).await;
-                    let since = Instant::now();
+                    let (since, visits) = (Instant::now(), agent.board.visits());
+                    let whole = live.refused.is_empty();
                     let cause = match self.serve(&mut live, stop).await {
                         End::Lost(cause) => cause,
                         end => return self.finish(end, Some(live), stop).await,
@@ -227,7 +228,8 @@ impl Life<'_> {
                     if agent.lost(FIRST, &cause) {
                         self.hooks.offline(&cause);
                     }
-                    backoff.worked(since.elapsed());
+                    let served = agent.board.visits() > visits;
+                    backoff.worked(since.elapsed(), whole, served);
                     backoff.next()
                 }
                 Err(error) => {

@@ -26,6 +26,7 @@ pub mod session;
 #[doc(hidden)]
 pub mod window;
 
+pub mod any;
 mod chunks;
 mod config;
 pub mod copy;

@@ -5,10 +5,11 @@
 //! - [`probe`]: each step to an edge by itself. [`verify`]: whether a release is ours.
 //! - [`plan`]: reading a plan. [`runtime`], [`signals`], [`systemd`], [`limits`]: the operating
 //!   system.
-//! - [`report`]: errors as users see them.
+//! - [`report`]: errors as users see them. [`heard`]: that the last words are read.
 
 mod agent;
 mod edge;
+mod heard;
 mod limits;
 mod load;
 mod memory;
@@ -31,7 +32,13 @@ fn version() -> &'static str {
 /// Runs the agent of the plan that can be read from `plan_fd`; returns the exit code.
 #[pyfunction]
 fn run_agent(python: Python<'_>, plan_fd: i32) -> u8 {
-    python.detach(|| report::exit_code(agent::run(plan_fd)))
+    python.detach(|| {
+        let code = report::exit_code(agent::run(plan_fd));
+        if code != 0 {
+            heard::wait();
+        }
+        code
+    })
 }
 
 /// Runs the edge of the plan that can be read from `plan_fd`; returns the exit code.

@@ -124,6 +124,13 @@ enum Part<'a> {
 // === impl Follower ===
 
 impl Follower {
+    /// Whether all that was asked has been answered, and nothing else is under way.
+    pub(crate) fn rests(&self) -> bool {
+        let between =
+            |reader: &Reader| matches!(reader.state, State::Head) && reader.partial.is_empty();
+        self.waiting.is_empty() && between(&self.requests) && between(&self.responses)
+    }
+
     /// Bytes towards the upstream.
     pub(crate) fn sent(&mut self, mut bytes: &[u8], to: &mut impl Observer) {
         while !bytes.is_empty() {

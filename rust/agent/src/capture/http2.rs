@@ -127,6 +127,11 @@ impl Default for Follower {
 }
 
 impl Follower {
+    /// Whether it still understands what it sees.
+    pub(crate) fn follows(&self) -> bool {
+        !self.lost
+    }
+
     /// Bytes towards the upstream.
     pub(crate) fn sent(&mut self, mut bytes: &[u8], to: &mut impl Streams) {
         while !bytes.is_empty() && !self.lost {

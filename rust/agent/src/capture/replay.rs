@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use portway_mux::any::AnyIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
@@ -275,9 +276,10 @@ impl Ready {
         if let Upstream::Folder(root) = &endpoint.upstream {
             let (inner, outer) = tokio::io::duplex(FOLDER_PIPE);
             // A folder is no stranger: it takes either, and this one is simpler.
+            let inner: AnyIo = Box::new(inner);
             let tapped = Tapped::new(inner, Side::Upstream, interest, Spoke::default());
             let (_, sent) = tokio::join!(
-                file::serve(outer, root.clone(), false),
+                file::serve(Box::new(outer), root.clone(), false),
                 self.send_http1(tapped, b"")
             );
             return sent.map_err(|_| Down(None));
@@ -302,6 +304,7 @@ impl Ready {
         })?;
         let front = if before_tls { b"" } else { front };
         spoke.fronted = !front.is_empty();
+        let connection: AnyIo = Box::new(connection);
         let tapped = Tapped::new(connection, Side::Upstream, interest, spoke);
         if spoke.http2 {
             return self.send_http2(tapped, front).await.ok_or(Down(None));
@@ -310,11 +313,7 @@ impl Ready {
     }
 
     /// Writes it, and reads until the answer is complete; the tap keeps what there is to keep.
-    async fn send_http1<T: AsyncRead + AsyncWrite + Unpin>(
-        &self,
-        mut tapped: Tapped<T>,
-        front: &[u8],
-    ) -> io::Result<()> {
+    async fn send_http1(&self, mut tapped: Tapped<AnyIo>, front: &[u8]) -> io::Result<()> {
         let mut bytes = front.to_vec();
         bytes.extend(self.head("HTTP/1.1"));
         if self.chunked {
@@ -358,10 +357,7 @@ impl Ready {
         .await
     }
 
-    async fn send_http2<T>(self, mut tapped: Tapped<T>, front: &[u8]) -> Option<()>
-    where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn send_http2(self, mut tapped: Tapped<AnyIo>, front: &[u8]) -> Option<()> {
         tokio::io::AsyncWriteExt::write_all(&mut tapped, front)
             .await
             .ok()?;

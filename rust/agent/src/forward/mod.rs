@@ -1,11 +1,12 @@
 //! From a stream of the edge to an upstream and back (agent-behaviour §4, §5).
 //!
 //! - [`upstream`]: what visitors are led to, and a connection to it.
-//! - [`file`]: a folder as an upstream.
+//! - [`answer`]: HTTP that is answered here. [`file`]: a folder as an upstream.
 //! - [`termination`]: visitors' TLS that ends here.
 //! - [`unreachable`]: the page of an upstream that is down.
 //! - [`tap`]: requests, seen as they go by.
 
+mod answer;
 pub(crate) mod file;
 mod rate;
 pub(crate) mod tap;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
+use portway_mux::any::AnyIo;
 use portway_mux::copy::{Copied, Joint, join};
 use portway_mux::{ErrorCode, Stream, pass_on};
 use portway_wire::proxied::{Decoder, ProxyHeader};
@@ -46,7 +48,8 @@ use crate::shortage::Shortage;
 
 /// How long the header of a connection may take; it comes in one piece.
 const HEADER: Duration = Duration::from_secs(10);
-/// An upstream connection of an http endpoint that carries nothing.
+/// An upstream connection of an http endpoint that carries nothing; whether somebody waits for an answer, only a tap
+/// knows.
 const IDLE: Duration = Duration::from_hours(2);
 /// Between two records of refused connections.
 const REFUSALS: Duration = Duration::from_mins(1);
@@ -342,16 +345,19 @@ async fn serve_folder(
     interest: Interest,
     http2: bool,
 ) {
-    let _ = if interest.is_none() {
-        file::serve(stream, root, http2).await
-    } else {
-        let spoke = Spoke {
-            http2,
-            fronted: false,
-        };
-        let tapped = Tapped::new(stream, Side::Visitor, interest, spoke);
-        file::serve(tapped, root, http2).await
+    let _ = file::serve(seen(stream, interest, http2), root, http2).await;
+}
+
+/// A stream that is answered here, with whoever wants to know of its requests.
+fn seen(stream: Prefixed, interest: Interest, http2: bool) -> AnyIo {
+    if interest.is_none() {
+        return Box::new(stream);
+    }
+    let spoke = Spoke {
+        http2,
+        fronted: false,
     };
+    Box::new(Tapped::new(stream, Side::Visitor, interest, spoke))
 }
 
 async fn failed(
@@ -372,16 +378,7 @@ async fn failed(
         token: ours.then(|| endpoint.token()).flatten(),
     };
     let http2 = endpoint.is_http2();
-    if interest.is_none() {
-        unreachable::serve(stream, page, http2).await;
-    } else {
-        let spoke = Spoke {
-            http2,
-            fronted: false,
-        };
-        let tapped = Tapped::new(stream, Side::Visitor, interest, spoke);
-        unreachable::serve(tapped, page, http2).await;
-    }
+    unreachable::serve(seen(stream, interest, http2), page, http2).await;
 }
 
 /// One visitor's way to an upstream.

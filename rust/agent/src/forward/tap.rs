@@ -1,22 +1,38 @@
 //! Watching requests go by. It only looks: bytes are never held back or changed, and what it does
-//! not understand it passes over.
+//! not understand it passes over. Who looks knows when nobody waits for anything, so it is here that
+//! an upstream connection ends that carries no request for long.
 
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use portway_mux::pass_on;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::{PROXY_HEADER, proxy_header_length};
 use crate::capture::recorder::{Interest, Recorder, StreamRecorder};
 use crate::capture::{http1, http2};
+
+/// How long an upstream connection is kept between two requests (agent-behaviour §4.1).
+const REST: Duration = Duration::from_secs(90);
 
 /// A connection whose requests are looked at.
 #[derive(Debug)]
 pub(crate) struct Tapped<T> {
     inner: T,
     tap: Tap,
+    rest: Rest,
+}
+
+/// Time between two requests.
+#[derive(Debug, Default)]
+struct Rest {
+    /// Since when nothing has moved; nothing: something has, since this was looked at.
+    since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// Which way requests go.
@@ -70,7 +86,8 @@ impl<T> Tapped<T> {
             front: how.fronted.then(Vec::new),
             spoken,
         };
-        Self { inner, tap }
+        let rest = Rest::default();
+        Self { inner, tap, rest }
     }
 
     /// Whether a request waits for the end of its answer.
@@ -79,6 +96,23 @@ impl<T> Tapped<T> {
             Spoken::Http1(both) => both.1.waits(),
             Spoken::Http2(both) => both.1.waits(),
         }
+    }
+}
+
+// === impl Rest ===
+
+impl Rest {
+    /// Ready when it has lasted too long. Asked whenever nothing more is to be read.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(REST)));
+        // It runs on while requests come and go; set anew for each, it would cost each.
+        ready!(timer.as_mut().poll(cx));
+        while since.elapsed() < REST {
+            timer.as_mut().reset(since + REST);
+            ready!(timer.as_mut().poll(cx));
+        }
+        Poll::Ready(())
     }
 }
 
@@ -103,6 +137,11 @@ impl Tap {
     /// The upstream has said all it had to say.
     fn closed(&mut self) {
         self.spoken.closed();
+    }
+
+    /// Whether nobody waits for the upstream to say something.
+    fn rests(&self) -> bool {
+        self.side == Side::Upstream && self.front.is_none() && self.spoken.rests()
     }
 
     fn sent(&mut self, bytes: &[u8]) {
@@ -137,6 +176,13 @@ impl Spoken {
         }
     }
 
+    fn rests(&self) -> bool {
+        match self {
+            Self::Http1(both) => both.0.rests(),
+            Self::Http2(both) => both.0.follows() && !both.1.waits(),
+        }
+    }
+
     fn closed(&mut self) {
         match self {
             Self::Http1(both) => both.0.closed(&mut both.1),
@@ -151,12 +197,21 @@ impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
         let (before, room) = (buf.filled().len(), buf.remaining());
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        if room > 0 {
-            self.tap.read(&buf.filled()[before..]);
+        if let Poll::Ready(read) = Pin::new(&mut this.inner).poll_read(cx, buf) {
+            read?;
+            if room > 0 {
+                this.rest.since = None;
+                this.tap.read(&buf.filled()[before..]);
+            }
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Ok(()))
+        if this.tap.rests() {
+            ready!(this.rest.poll_over(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
     }
 }
 
@@ -167,6 +222,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Tapped<T> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let length = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
+        self.rest.since = None;
         self.tap.written(&buf[..length]);
         Poll::Ready(Ok(length))
     }
@@ -177,6 +233,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Tapped<T> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let length = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, bufs))?;
+        self.rest.since = None;
         let mut left = length;
         for buf in bufs {
             let part = left.min(buf.len());
@@ -194,4 +251,96 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Tapped<T> {
     }
 
     pass_on!(inner: is_write_vectored, poll_flush);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::advance;
+
+    use super::*;
+
+    const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+    fn tapped() -> (Tapped<DuplexStream>, DuplexStream) {
+        let (near, far) = duplex(4096);
+        let interest = Interest {
+            metrics: Some(std::sync::Arc::default()),
+            ..Interest::default()
+        };
+        (
+            Tapped::new(near, Side::Upstream, interest, Spoke::default()),
+            far,
+        )
+    }
+
+    /// What a read says now.
+    async fn read(tapped: &mut Tapped<DuplexStream>) -> Poll<io::Result<usize>> {
+        let mut bytes = [0; 4096];
+        let mut buf = ReadBuf::new(&mut bytes);
+        poll_fn(|cx| {
+            let read = Pin::new(&mut *tapped).poll_read(cx, &mut buf);
+            Poll::Ready(read.map_ok(|()| buf.filled().len()))
+        })
+        .await
+    }
+
+    async fn exchange(tapped: &mut Tapped<DuplexStream>, far: &mut DuplexStream) {
+        tapped.write_all(ASK).await.unwrap();
+        far.write_all(ANSWER).await.unwrap();
+        let mut answer = [0; ANSWER.len()];
+        tapped.read_exact(&mut answer).await.unwrap();
+        assert!(read(tapped).await.is_pending());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn between_requests_a_connection_lasts_ninety_seconds() {
+        let (mut tapped, mut far) = tapped();
+        for _ in 0..3 {
+            exchange(&mut tapped, &mut far).await;
+            advance(REST.mul_f32(0.9)).await;
+            assert!(read(&mut tapped).await.is_pending());
+        }
+        exchange(&mut tapped, &mut far).await;
+        let before = Instant::now();
+        let error = tapped.read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let lasted = before.elapsed();
+        assert!(
+            (REST..REST + Duration::from_secs(1)).contains(&lasted),
+            "{lasted:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_an_answer_may_wait() {
+        let beginnings: [&[u8]; 4] = [
+            b"",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok",
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n",
+            b"this is no HTTP",
+        ];
+        for beginning in beginnings {
+            let (mut tapped, mut far) = tapped();
+            exchange(&mut tapped, &mut far).await;
+            tapped.write_all(ASK).await.unwrap();
+            far.write_all(beginning).await.unwrap();
+            for _ in 0..2 {
+                let _ = read(&mut tapped).await;
+                advance(REST * 2).await;
+                assert!(read(&mut tapped).await.is_pending(), "{beginning:?}");
+            }
+        }
+        let (mut tapped, mut far) = tapped();
+        let upgrade = b"GET / HTTP/1.1\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
+        tapped.write_all(upgrade).await.unwrap();
+        let switched = b"HTTP/1.1 101 x\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
+        far.write_all(switched).await.unwrap();
+        let _ = read(&mut tapped).await;
+        advance(REST * 2).await;
+        assert!(read(&mut tapped).await.is_pending());
+    }
 }

@@ -1,19 +1,16 @@
 //! What visitors of an http endpoint get when its upstream cannot be reached (agent-behaviour §5):
 //! 502, with which upstream and why.
 
-use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use portway_mux::any::AnyIo;
 use portway_wire::Code;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
+
+use super::answer::{self, Body, Manner, whole};
 
 /// How long the head of the request may take.
 const HEAD: Duration = Duration::from_secs(10);
@@ -32,31 +29,21 @@ pub(crate) struct Page {
 }
 
 /// Answers the request that is in `stream`, and closes it.
-pub(crate) async fn serve<S>(stream: S, page: Page, http2: bool)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let page = Arc::new(page);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let response = page.response(request.headers());
-        async move {
-            drop_body(request).await;
-            Ok::<_, Infallible>(response)
-        }
-    });
-    let io = TokioIo::new(stream);
-    // Whoever went away meanwhile needs no page.
-    if http2 {
-        let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-        let _ = builder.serve_connection(io, service).await;
+pub(crate) async fn serve(stream: AnyIo, page: Page, http2: bool) {
+    let manner = if http2 {
+        Manner::Http2
     } else {
-        let mut builder = hyper::server::conn::http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .keep_alive(false);
-        let _ = builder.serve_connection(io, service).await;
-    }
+        Manner::Once(HEAD)
+    };
+    let told = move |request: Request<Incoming>| -> answer::Answer {
+        let response = page.response(request.headers());
+        Box::pin(async move {
+            drop_body(request).await;
+            Ok(response)
+        })
+    };
+    // Whoever went away meanwhile needs no page.
+    let _ = answer::serve(stream, manner, told).await;
 }
 
 /// Takes in a body that is small and on its way, so that the visitor's connection stays usable.
@@ -95,7 +82,7 @@ impl Page {
         )
     }
 
-    fn response(&self, request: &HeaderMap) -> Response<Full<Bytes>> {
+    fn response(&self, request: &HeaderMap) -> Response<Body> {
         let has = |name, part: &str| {
             let value: Option<&HeaderValue> = request.get(name);
             value
@@ -116,7 +103,7 @@ impl Page {
         } else {
             ("text/plain; charset=utf-8", self.text())
         };
-        let mut response = Response::new(Full::new(Bytes::from(body)));
+        let mut response = Response::new(whole(body));
         *response.status_mut() = StatusCode::BAD_GATEWAY;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -1,7 +1,7 @@
 //! Upstreams: what they are, and a connection to one (agent-behaviour §4.1).
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +29,11 @@ const DIAL: Duration = Duration::from_secs(10);
 const STAGGER: Duration = Duration::from_millis(250);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(15);
+/// What `localhost` means.
+const LOOPBACK: [IpAddr; 2] = [
+    IpAddr::V6(Ipv6Addr::LOCALHOST),
+    IpAddr::V4(Ipv4Addr::LOCALHOST),
+];
 /// How long a resolved name is believed.
 const RESOLVED: Duration = Duration::from_secs(1);
 
@@ -208,10 +213,17 @@ impl Host {
         {
             return Ok(addresses.clone());
         }
-        let found = lookup_host((self.name.as_str(), self.port)).await;
-        let found: Vec<_> = found
-            .map_err(|_| Unreachable(format!("the name {} cannot be resolved", self.name)))?
-            .collect();
+        let found: Vec<_> = match lookup_host((self.name.as_str(), self.port)).await {
+            Ok(found) => found.collect(),
+            // This machine, also where no file of names says so (RFC 6761 §6.3).
+            Err(_) if self.name.eq_ignore_ascii_case("localhost") => LOOPBACK
+                .map(|address| SocketAddr::new(address, self.port))
+                .into(),
+            Err(_) => {
+                let why = format!("the name {} cannot be resolved", self.name);
+                return Err(Unreachable(why));
+            }
+        };
         *self.resolved.lock() = Some((Instant::now(), found.clone()));
         Ok(found)
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use portway_mux::any::AnyIo;
 use portway_wire::Scheme;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -96,7 +97,9 @@ async fn connection<T>(
         };
     }
     // Memory of its own: what goes the short way holds none for the long one.
-    if let Err(over) = Box::pin(long_way(connection, &limits, unserved, h2)).await
+    let Unserved { first, io } = unserved;
+    let io: AnyIo = Box::new(io);
+    if let Err(over) = Box::pin(long_way(connection, &limits, Unserved { first, io }, h2)).await
         && let Some(why) = over.fault(&pulse)
     {
         core.metrics.turned(door, why);
@@ -104,15 +107,12 @@ async fn connection<T>(
 }
 
 /// Serves all that hyper can read.
-async fn long_way<T>(
+async fn long_way(
     connection: Arc<Connection>,
     limits: &Limits,
-    unserved: Unserved<T>,
+    unserved: Unserved<AnyIo>,
     h2: bool,
-) -> Result<(), Over>
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) -> Result<(), Over> {
     let (core, pulse) = (connection.core.clone(), connection.pulse.clone());
     let service = service_fn(move |request| connection.clone().handle(request));
     let builder = builder(limits);

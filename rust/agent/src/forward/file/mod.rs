@@ -7,7 +7,6 @@ mod entity;
 mod listing;
 mod path;
 
-use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,16 +14,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
-use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncWrite};
+use portway_mux::any::AnyIo;
 
 use self::path::Refused;
-
-type Body = BoxBody<Bytes, io::Error>;
+use super::answer::{self, Body, Manner, whole};
 
 /// A folder that may be served, and how.
 #[derive(Debug)]
@@ -54,26 +48,18 @@ impl FileRoot {
 /// Answers every request that comes over `stream` until the edge closes it. `http2`: the edge begins with its preface.
 ///
 /// # Errors
-/// What hyper says of a stream that broke or carried no HTTP; nothing that concerns one file.
-pub(crate) async fn serve<S>(
-    stream: S,
+/// As [`answer::serve`]; nothing that concerns one file.
+pub(crate) async fn serve(
+    stream: AnyIo,
     root: Arc<FileRoot>,
     http2: bool,
-) -> Result<(), hyper::Error>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let service = service_fn(move |request: Request<Incoming>| {
+) -> Result<(), hyper::Error> {
+    let manner = if http2 { Manner::Http2 } else { Manner::Kept };
+    let found = move |request| -> answer::Answer {
         let root = Arc::clone(&root);
-        async move { Ok::<_, Infallible>(answer(&root, request).await) }
-    });
-    let io = TokioIo::new(stream);
-    if http2 {
-        let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-        return builder.serve_connection(io, service).await;
-    }
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.half_close(true).serve_connection(io, service).await
+        Box::pin(async move { Ok(answer(&root, request).await) })
+    };
+    answer::serve(stream, manner, found).await
 }
 
 async fn answer(root: &Arc<FileRoot>, request: Request<Incoming>) -> Response<Body> {
@@ -182,9 +168,7 @@ fn html(page: String) -> Response<Body> {
 }
 
 fn plain(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
-    use http_body_util::BodyExt;
-    let body = Full::new(body).map_err(|never| match never {}).boxed();
-    let mut response = Response::new(body);
+    let mut response = Response::new(whole(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -32,7 +32,7 @@ impl Folder {
     async fn raw(&self, listing: bool, head: &str) -> Vec<u8> {
         let root = Arc::new(FileRoot::open(&self.0, listing).unwrap());
         let (mut visitor, agent) = tokio::io::duplex(1 << 20);
-        let serving = tokio::spawn(serve(agent, root, false));
+        let serving = tokio::spawn(serve(Box::new(agent), root, false));
         let request = format!("{head}\r\nHost: files\r\nConnection: close\r\n\r\n");
         visitor.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
