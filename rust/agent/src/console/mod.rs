@@ -1,11 +1,13 @@
-//! The screen an agent shows on a terminal (cli.md §11): what is on it in [`view`], how it is
-//! drawn in [`screen`].
+//! The screen an agent shows on a terminal (cli.md §11): what is on it in [`view`], where on its lines
+//! in [`layout`], how wide that is in [`text`], how it is drawn in [`screen`].
 //!
 //! Nothing here reads the agent's state by itself: a function yields a [`View`] whenever one is
 //! to be drawn, and a channel tells that something has changed.
 
 mod keys;
+mod layout;
 mod screen;
+mod text;
 mod view;
 
 use std::io;

@@ -15,7 +15,8 @@ use crossterm::terminal::{
     LeaveAlternateScreen,
 };
 
-use super::view::{Line, Page, Tone, View};
+use super::layout::{Line, Tone};
+use super::view::{Page, View};
 
 /// Assumed where the terminal does not tell its size.
 const USUAL_SIZE: (u16, u16) = (80, 24);

@@ -7,12 +7,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Width of the column of labels, in a window of at least so many columns.
-const LABEL: usize = 30;
-const USUAL: usize = 80;
-/// The same in a narrower window; in a very narrow one there are no labels.
-const SHORT_LABEL: usize = 16;
-const NARROW: usize = 40;
+use super::layout::{Layout, Line, Rank, Tone, USUAL, make_room, title};
+use super::text::{clean, cut, shortened, wrapped};
+
 /// Figures in the row of connections, and the width of each.
 const FIGURES: [&str; 6] = ["ttl", "opn", "rt1", "rt5", "p50", "p90"];
 const FIGURE: usize = 8;
@@ -99,43 +96,6 @@ pub(crate) struct RequestLine {
     pub(crate) path: String,
     /// `200 OK`; empty while there is no answer yet.
     pub(crate) status: String,
-}
-
-/// How a line is to stand out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tone {
-    Plain,
-    Title,
-    Good,
-    Wait,
-    Bad,
-}
-
-/// One line: its tone holds from `toned` (in letters) on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) text: String,
-    pub(super) tone: Tone,
-    pub(super) toned: usize,
-    rank: Rank,
-}
-
-/// How long a line stays when there is no room for all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    Gap,
-    Decoration,
-    Detail,
-    Figures,
-    Context,
-    Needed,
-}
-
-/// Columns of a window, and how lines are laid out in it.
-#[derive(Clone, Copy)]
-struct Layout {
-    width: usize,
-    label: usize,
 }
 
 // === impl View ===
@@ -344,84 +304,6 @@ impl RequestLine {
     }
 }
 
-impl Line {
-    fn plain(rank: Rank, text: String) -> Self {
-        Self {
-            text,
-            tone: Tone::Plain,
-            toned: 0,
-            rank,
-        }
-    }
-}
-
-impl Layout {
-    fn of(width: usize) -> Self {
-        let label = match width {
-            USUAL.. => LABEL,
-            NARROW.. => SHORT_LABEL,
-            _ => 0,
-        };
-        Self { width, label }
-    }
-
-    fn labelled(self, label: &str, value: &str) -> String {
-        if self.label == 0 {
-            value.to_owned()
-        } else {
-            format!("{label:<width$}{value}", width = self.label)
-        }
-    }
-
-    /// A URL is there to be read: where both do not fit on a line, the upstream goes below it, and
-    /// a URL that is too long by itself goes on there.
-    fn forwarding(self, url: &str, upstream: &str) -> Vec<Line> {
-        let whole = format!("{url} -> {upstream}");
-        let room = self.width.saturating_sub(self.label);
-        if columns(&whole) <= room {
-            return vec![Line::plain(
-                Rank::Needed,
-                self.labelled("Forwarding", &whole),
-            )];
-        }
-        let mut lines: Vec<_> = broken(url, room)
-            .into_iter()
-            .enumerate()
-            .map(|(number, part)| {
-                let label = if number == 0 { "Forwarding" } else { "" };
-                Line::plain(Rank::Needed, self.labelled(label, &part))
-            })
-            .collect();
-        let upstream = format!("-> {upstream}");
-        lines.push(Line::plain(Rank::Context, self.labelled("", &upstream)));
-        lines
-    }
-}
-
-/// Takes out what matters least until `height` has room for `more` lines too, or nothing is left
-/// that may go.
-fn make_room(lines: &mut Vec<Line>, height: usize, more: usize) {
-    for rank in [
-        Rank::Gap,
-        Rank::Decoration,
-        Rank::Detail,
-        Rank::Figures,
-        Rank::Context,
-    ] {
-        while lines.len() + more > height {
-            // From below: what stands first is looked at first.
-            let Some(at) = lines.iter().rposition(|line| line.rank == rank) else {
-                break;
-            };
-            lines.remove(at);
-            if rank == Rank::Figures {
-                // Headings without figures, or these alone, say nothing.
-                lines.retain(|line| line.rank != rank);
-            }
-        }
-    }
-}
-
 /// What the keys do.
 fn help(width: usize, height: usize) -> Vec<Line> {
     const KEYS: [(&str, &str); 5] = [
@@ -464,21 +346,6 @@ fn help(width: usize, height: usize) -> Vec<Line> {
     lines
 }
 
-fn title(width: usize) -> Line {
-    const NAME: &str = "portway";
-    /// Where there is no room for both, how to quit is what one must know.
-    const HELP: usize = 50;
-    const KEYS: [&str; 2] = ["(Ctrl+C to quit)", "(? for help) (Ctrl+C to quit)"];
-    let keys = KEYS[usize::from(width >= HELP)];
-    let gap = width.saturating_sub(NAME.len() + keys.len()).max(1);
-    Line {
-        text: format!("{NAME}{}{keys}", " ".repeat(gap)),
-        tone: Tone::Title,
-        toned: 0,
-        rank: Rank::Decoration,
-    }
-}
-
 fn milliseconds(latency: Duration) -> String {
     match latency.as_millis() {
         0 => "<1ms".to_owned(),
@@ -486,102 +353,9 @@ fn milliseconds(latency: Duration) -> String {
     }
 }
 
-/// Text of others without what a terminal would obey.
-fn clean(text: &str) -> String {
-    text.chars()
-        .map(|letter| {
-            if letter.is_control() {
-                '\u{fffd}'
-            } else {
-                letter
-            }
-        })
-        .collect()
-}
-
-/// Columns that a letter takes, as most terminals see it.
-fn columns_of(letter: char) -> usize {
-    match u32::from(letter) {
-        0x300..=0x36f | 0x200b..=0x200f | 0xfe00..=0xfe0f => 0,
-        0x1100..=0x115f
-        | 0x2e80..=0xa4cf
-        | 0xac00..=0xd7a3
-        | 0xf900..=0xfaff
-        | 0xfe30..=0xfe6f
-        | 0xff00..=0xff60
-        | 0x1f300..=0x1faff
-        | 0x20000..=0x3fffd => 2,
-        _ => 1,
-    }
-}
-
-pub(super) fn columns(text: &str) -> usize {
-    text.chars().map(columns_of).sum()
-}
-
-/// Exactly `width` columns, cut with `...` where the text is longer.
-fn shortened(text: &str, width: usize) -> String {
-    let mut text = text.to_owned();
-    cut(&mut text, width);
-    let rest = width.saturating_sub(columns(&text));
-    text.extend(std::iter::repeat_n(' ', rest));
-    text
-}
-
-fn cut(text: &mut String, width: usize) {
-    if columns(text) <= width {
-        return;
-    }
-    let end = fitting(text, width.saturating_sub(3));
-    text.truncate(end);
-    text.push_str(&"..."[..width.min(3)]);
-}
-
-/// How many bytes of `text` fit in `width` columns.
-fn fitting(text: &str, width: usize) -> usize {
-    let mut used = 0;
-    for (index, letter) in text.char_indices() {
-        used += columns_of(letter);
-        if used > width {
-            return index;
-        }
-    }
-    text.len()
-}
-
-/// `text` in lines of `width` columns, broken between words where that is possible.
-fn wrapped(text: &str, width: usize) -> impl Iterator<Item = String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let mut line = lines.pop().unwrap_or_default();
-        if !line.is_empty() && columns(&line) + 1 + columns(word) > width {
-            lines.push(std::mem::take(&mut line));
-        } else if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-        lines.push(line);
-    }
-    lines.into_iter()
-}
-
-/// `text` in pieces of `width` columns, broken anywhere.
-fn broken(text: &str, width: usize) -> Vec<String> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = fitting(rest, width);
-        if end == 0 {
-            break;
-        }
-        pieces.push(rest[..end].to_owned());
-        rest = &rest[end..];
-    }
-    pieces
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::text::columns;
     use super::*;
 
     fn view() -> View {

@@ -1,42 +1,41 @@
 //! One connection to the edge, from dialling to its end (agent-behaviour §1, §2; wire-protocol
 //! §3, §4).
+//!
+//! - [`login`]: who we are. [`bind`]: endpoints. [`message`]: how anything is asked and answered.
+
+mod bind;
+mod login;
+mod message;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::{StreamExt, stream};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use portway_mux::heartbeat::{self, Failure, Pace};
 use portway_mux::{Acceptor, Closed, ErrorCode, Peer, Session, Stream};
-use portway_wire::auth::{Abilities, AuthExtra, AuthRequest, AuthResponse, VERSION};
-use portway_wire::bind::{self as messages, BindRequest, BindResponse, LabeledRequest};
-use portway_wire::{Malformed, Reaction, Refusal, rpc, stream_type};
-use serde_json::Value;
+use portway_wire::auth::AuthResponse;
+use portway_wire::{Malformed, Refusal, stream_type};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::bind::BINDS;
+use self::login::heed;
+pub(crate) use self::login::{arch, os};
+pub(crate) use self::message::{call, read};
 use crate::board::Board;
 use crate::crl::{Crl, CrlError};
 use crate::dial::{DialError, Dialer};
-use crate::endpoint::{Bound, Endpoint};
+use crate::endpoint::Endpoint;
 use crate::forward::Forwarder;
 use crate::legs::{FIRST, Up};
-use crate::plan::{Cas, Plan};
+use crate::plan::Plan;
 use crate::room::Room;
 use crate::roster::Roster;
 use crate::trust::{self, TrustError};
 use crate::wake;
-
-/// How long the edge may take to answer a message.
-const ANSWER: Duration = Duration::from_secs(10);
-/// Binds that are asked for side by side.
-pub(crate) const BINDS: usize = 16;
-/// How long the edge may take to let go of one endpoint.
-const UNBIND: Duration = Duration::from_secs(1);
 
 /// Why there is no session, or none any more.
 #[derive(Debug, thiserror::Error)]
@@ -363,228 +362,6 @@ impl Agent {
         matches!(*self.phase.borrow(), Phase::Online(_))
     }
 
-    // === login and binds
-
-    /// Binds side by side. Who is refused and may be asked for again goes to `refused`.
-    async fn bind_all(
-        &self,
-        mux: &Session,
-        endpoints: Vec<Arc<Endpoint>>,
-        first: bool,
-        refused: &mut Vec<(Arc<Endpoint>, Refusal)>,
-    ) -> Result<(), SessionError> {
-        let binds = stream::iter(endpoints).map(|endpoint| async move {
-            let bound = self.bind(mux, &endpoint).await;
-            (endpoint, bound)
-        });
-        let mut binds = binds.buffered(BINDS);
-        while let Some((endpoint, bound)) = binds.next().await {
-            match bound {
-                // It may have been stopped while the edge was asked.
-                Ok(bound) if !self.roster.has(&endpoint) => self.unbind(&bound.id).await,
-                Ok(bound) => self.started(&endpoint, &bound, first),
-                Err(SessionError::Bind { name, refusal })
-                    if first || refusal.code.reaction() == Reaction::Fatal =>
-                {
-                    return Err(SessionError::Bind { name, refusal });
-                }
-                Err(SessionError::Bind { refusal, .. }) => {
-                    tracing::error!(obj = "tunnels", name = endpoint.plan.name, err = %refusal, "failed to start tunnel");
-                    self.board.endpoint(&endpoint.plan.name, None);
-                    refused.push((endpoint, refusal));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    async fn log_in(
-        &self,
-        mux: &Session,
-        leg: u32,
-        proxy: &str,
-    ) -> Result<AuthResponse, SessionError> {
-        let (client_id, cookie) = {
-            let identity = self.identity.lock();
-            (identity.client_id.clone(), identity.cookie.clone())
-        };
-        let nanos = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
-        let version = env!("CARGO_PKG_VERSION");
-        let request = AuthRequest {
-            version: vec![VERSION.into(), "2".into()],
-            client_id,
-            extra: AuthExtra {
-                os: os().into(),
-                arch: arch().into(),
-                authtoken: self.plan.authtoken.clone(),
-                version: version.into(),
-                user_agent: format!("portway/{version}"),
-                metadata: self.plan.metadata.clone(),
-                cookie,
-                heartbeat_interval: nanos(self.plan.heartbeat_interval),
-                heartbeat_tolerance: nanos(self.plan.heartbeat_tolerance),
-                update_unsupported: Some(self.no_update().into()),
-                stop_unsupported: Some(self.no_stop().into()),
-                restart_unsupported: Some(self.no_restart().into()),
-                service_run: self.plan.service,
-                proxy_type: proxy.into(),
-                custom_interface: self.edge.interface.is_some(),
-                custom_cas: !matches!(self.edge.cas, Cas::Trusted),
-                client_type: "portway".into(),
-                leg_number: leg,
-                portway: Some(Abilities::default()),
-                ..AuthExtra::default()
-            },
-        };
-        let answer = call(mux, stream_type::AUTH, &request.encode()).await?;
-        let response = AuthResponse::decode(&answer)?;
-        if !response.error.is_empty() {
-            let refusal = Refusal::parse(&response.error);
-            // Those of the other legs still hold.
-            if refusal.code.reaction() == Reaction::ForgetIdentity && leg == FIRST {
-                *self.identity.lock() = Identity::default();
-            }
-            return Err(SessionError::Refused(refusal));
-        }
-        if leg == FIRST {
-            let mut identity = self.identity.lock();
-            identity.client_id.clone_from(&response.client_id);
-            identity.cookie.clone_from(&response.cookie);
-        }
-        Ok(response)
-    }
-
-    /// Binds one endpoint; its visitors may come once this has been answered.
-    pub(crate) async fn bind(
-        &self,
-        mux: &Session,
-        endpoint: &Arc<Endpoint>,
-    ) -> Result<Bound, SessionError> {
-        let (stream, bound) = if let Some(request) = endpoint.labeled_request() {
-            let (stream, id) = self.ask_labeled(mux, endpoint, &request).await?;
-            (stream, endpoint.labeled_as(id))
-        } else {
-            let (stream, response) = self.ask(mux, endpoint, &endpoint.request()).await?;
-            (stream, endpoint.answered(response))
-        };
-        self.route(&bound.id, endpoint, stream);
-        Ok(bound)
-    }
-
-    /// Repeats the bind of an endpoint on another leg, under the same id.
-    pub(crate) async fn bind_again(
-        &self,
-        mux: &Session,
-        endpoint: &Arc<Endpoint>,
-    ) -> Result<(), SessionError> {
-        if let Some(request) = endpoint.labeled_request() {
-            // It is given an id of its own there.
-            let (stream, id) = self.ask_labeled(mux, endpoint, &request).await?;
-            self.route(&id, endpoint, stream);
-            return Ok(());
-        }
-        let request = endpoint.request();
-        // Without an id it were another endpoint: this one has been stopped meanwhile.
-        if !request.id.is_empty() {
-            let (stream, _) = self.ask(mux, endpoint, &request).await?;
-            self.route(&request.id, endpoint, stream);
-        }
-        Ok(())
-    }
-
-    async fn ask(
-        &self,
-        mux: &Session,
-        endpoint: &Endpoint,
-        request: &BindRequest,
-    ) -> Result<(Stream, BindResponse), SessionError> {
-        let mut stream = begin(mux, stream_type::BIND, &request.encode()).await?;
-        let response = BindResponse::decode(&read(&mut stream).await?)?;
-        accepted(endpoint, &response.error)?;
-        Ok((stream, response))
-    }
-
-    async fn ask_labeled(
-        &self,
-        mux: &Session,
-        endpoint: &Endpoint,
-        request: &LabeledRequest,
-    ) -> Result<(Stream, String), SessionError> {
-        let mut stream = begin(mux, stream_type::BIND_LABELED, &request.encode()).await?;
-        let answer = read(&mut stream).await?;
-        accepted(endpoint, &messages::error_of(&answer)?)?;
-        Ok((stream, messages::labeled_id(&answer)?))
-    }
-
-    fn route(&self, id: &str, endpoint: &Arc<Endpoint>, stream: Stream) {
-        self.routes.lock().insert(id.to_owned(), endpoint.clone());
-        // The end of our side tells the edge that visitors may come now.
-        drop(stream);
-    }
-
-    /// Tells that an endpoint is up. Only the first time at a level that wrappers see.
-    pub(crate) fn started(&self, endpoint: &Endpoint, bound: &Bound, first: bool) {
-        self.bindings.send_replace(());
-        self.board.endpoint(&endpoint.plan.name, Some(&bound.url));
-        let (name, addr, url) = (
-            &endpoint.plan.name,
-            endpoint.plan.shown_upstream(),
-            &bound.url,
-        );
-        if first {
-            tracing::info!(obj = "tunnels", name, addr, url, "started tunnel");
-        } else {
-            tracing::debug!(obj = "tunnels", name, addr, url, "started tunnel");
-        }
-    }
-
-    /// Whether a bind gets visitors in this session.
-    pub(crate) fn routes(&self, id: &str) -> bool {
-        self.routes.lock().contains_key(id)
-    }
-
-    /// No visitor of this bind is led anywhere any more; whom they were led to.
-    pub(crate) fn unroute(&self, id: &str) -> Option<Arc<Endpoint>> {
-        self.routes.lock().remove(id)
-    }
-
-    /// The visitors of a bind are led by this endpoint from now on.
-    pub(crate) fn reroute(&self, id: &str, endpoint: &Arc<Endpoint>) {
-        if let Some(place) = self.routes.lock().get_mut(id) {
-            place.clone_from(endpoint);
-        }
-        self.bindings.send_replace(());
-    }
-
-    /// Lets go of one bind: no visitor of it comes any more. That the edge did not hear of it is no
-    /// failure; it asks before it gives us a visitor.
-    pub(crate) async fn unbind(&self, id: &str) {
-        self.unroute(id);
-        self.unbind_on_legs(vec![id.to_owned()]).await;
-    }
-
-    /// Lets go of all endpoints.
-    pub(crate) async fn unbind_all(&self) {
-        let ids = self.routes.lock().drain().map(|(id, _)| id).collect();
-        self.unbind_on_legs(ids).await;
-    }
-
-    /// One leg would do for one edge, but the legs may lead to several.
-    async fn unbind_on_legs(&self, ids: Vec<String>) {
-        let mut each = Vec::new();
-        for mux in self.up.all() {
-            let messages = ids.iter().map(|id| messages::encode_unbind(id));
-            each.extend(messages.map(|message| (mux.clone(), message)));
-        }
-        let unbinds = stream::iter(each)
-            .map(|(mux, message)| async move { call(&mux, stream_type::UNBIND, &message).await })
-            .buffer_unordered(BINDS)
-            // A failed one is ended with the session.
-            .for_each(|_| std::future::ready(()));
-        let _ = timeout(UNBIND, unbinds).await;
-    }
-
     // === what the edge opens
 
     async fn accept(self: Arc<Self>, mut acceptor: Acceptor, ours: Arc<AtomicBool>) {
@@ -651,92 +428,11 @@ impl Live {
     }
 }
 
-/// What the edge wants people to know.
-fn heed(response: &AuthResponse) {
-    if let Some(warning) = &response.deprecation {
-        tracing::warn!(
-            obj = "tunnels.session",
-            next_min = warning.next_min,
-            next_date = warning.next_date,
-            warning = warning.message,
-            "server deprecation warning"
-        );
-    }
-    if !response.banner.is_empty() {
-        let banner = &response.banner;
-        tracing::info!(obj = "tunnels.session", banner, "server banner");
-    }
-}
-
-/// # Errors
-/// The refusal of a bind that the edge has answered with an error.
-fn accepted(endpoint: &Endpoint, error: &str) -> Result<(), SessionError> {
-    if error.is_empty() {
-        return Ok(());
-    }
-    Err(SessionError::Bind {
-        name: endpoint.plan.name.clone(),
-        refusal: Refusal::parse(error),
-    })
-}
-
 /// An address of a leg, to be dialled.
 fn with_port(address: String) -> String {
     if crate::dial::split(&address).is_some() {
         address
     } else {
         format!("{address}:443")
-    }
-}
-
-/// Opens a message's stream: type and JSON in one frame.
-async fn begin(mux: &Session, kind: u32, message: &Value) -> Result<Stream, SessionError> {
-    let text = message.to_string();
-    let mut frame = BytesMut::with_capacity(4 + text.len());
-    frame.put_u32(kind);
-    frame.put_slice(text.as_bytes());
-    mux.open(frame.freeze())
-        .await
-        .map_err(|error| SessionError::Lost(error.to_string()))
-}
-
-/// The first JSON value of a stream.
-pub(crate) async fn read(stream: &mut Stream) -> Result<Value, SessionError> {
-    let mut reader = rpc::Reader::new();
-    let reading = async {
-        while let Some(chunk) = stream
-            .read_chunk()
-            .await
-            .map_err(|error| SessionError::Lost(error.to_string()))?
-        {
-            if let Some(value) = reader.push(&chunk)? {
-                return Ok(value);
-            }
-        }
-        Err(SessionError::Lost(
-            "the edge closed the stream without an answer".into(),
-        ))
-    };
-    let slow = || SessionError::Lost(format!("the edge did not answer within {ANSWER:?}"));
-    timeout(ANSWER, reading).await.map_err(|_| slow())?
-}
-
-pub(crate) async fn call(mux: &Session, kind: u32, message: &Value) -> Result<Value, SessionError> {
-    let mut stream = begin(mux, kind, message).await?;
-    read(&mut stream).await
-}
-
-pub(crate) fn os() -> &'static str {
-    match std::env::consts::OS {
-        "macos" => "darwin",
-        os => os,
-    }
-}
-
-pub(crate) fn arch() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        arch => arch,
     }
 }

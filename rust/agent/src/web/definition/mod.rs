@@ -1,19 +1,23 @@
 //! What a posted definition of a tunnel or endpoint means (config.md §4.3, §5.2), checked as the
 //! same words in a file are. The running process has no reader of YAML, so this is its own.
 //!
-//! - [`schema`]: which keys there are. [`address`]: upstreams and URLs. [`wire`]: older options.
+//! - [`schema`]: which keys there are. [`given`]: what they say. [`rules`]: what goes together.
+//! - [`address`]: upstreams and URLs. [`files`]: what is in files. [`wire`]: older options.
 
 mod address;
+mod files;
+mod given;
+mod rules;
 mod schema;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use crate::plan::{AgentTls, EndpointPlan, Pem};
+use self::files::{file, pem};
+use self::given::Given;
+use crate::plan::{AgentTls, EndpointPlan};
 
 /// Which kind of object a definition is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +38,6 @@ pub(super) struct Definition {
     /// A public URL was named.
     pub(super) names_url: bool,
 }
-
-/// Options in the words of a tunnel definition, their types checked.
-#[derive(Debug, Default)]
-struct Given(Map<String, Value>);
 
 impl Family {
     /// Of one of them, in errors.
@@ -87,110 +87,6 @@ pub(super) fn read(body: Map<String, Value>, family: Family) -> Result<Definitio
 // === impl Given ===
 
 impl Given {
-    fn text(&self, key: &str) -> Option<String> {
-        let value = match self.0.get(key)? {
-            // A list of one.
-            Value::Array(items) => items.first()?,
-            value => value,
-        };
-        value.as_str().map(str::to_owned)
-    }
-
-    /// The text of an option that says nothing when it is empty.
-    fn said(&self, key: &str) -> Option<String> {
-        self.text(key).filter(|text| !text.is_empty())
-    }
-
-    fn flag(&self, key: &str, default: bool) -> bool {
-        self.0.get(key).and_then(Value::as_bool).unwrap_or(default)
-    }
-
-    fn texts(&self, key: &str) -> Vec<String> {
-        let items = self.0.get(key).and_then(Value::as_array);
-        let texts = items.into_iter().flatten().filter_map(Value::as_str);
-        texts.map(str::to_owned).collect()
-    }
-
-    fn map(&self, key: &str) -> Self {
-        let object = self.0.get(key).and_then(Value::as_object);
-        Self(object.cloned().unwrap_or_default())
-    }
-
-    /// The first of these that says something.
-    fn either(&self, keys: [&str; 2]) -> Option<String> {
-        keys.iter().find_map(|key| self.said(key))
-    }
-
-    /// Gives options their newer names.
-    fn rename(&mut self) {
-        let schemes = match self.text("bind_tls").as_deref() {
-            Some("true") => Some(vec!["https"]),
-            Some("false") => Some(vec!["http"]),
-            Some(_) => Some(vec!["https", "http"]),
-            None => None,
-        };
-        if let Some(schemes) = schemes {
-            self.0.entry("schemes").or_insert(schemes.into());
-        }
-        if let Some(pair) = self.text("auth") {
-            self.0.entry("basic_auth").or_insert(vec![pair].into());
-        }
-        for (old, new) in [
-            ("verify_upstream_tls", "upstream_tls_verify"),
-            ("upstream_ca_path", "upstream_tls_verify_cas"),
-        ] {
-            if let Some(value) = self.0.remove(old) {
-                self.0.entry(new).or_insert(value);
-            }
-        }
-    }
-
-    /// Puts what an endpoint holds in other places where a tunnel has it.
-    fn flatten(&mut self) -> Result<(), String> {
-        let upstream = self.map("upstream");
-        for (inner, outer) in [
-            ("url", "addr"),
-            ("protocol", "upstream_protocol"),
-            ("proxy_protocol", "upstream_proxy_protocol"),
-            ("tls_verify", "upstream_tls_verify"),
-            ("tls_verify_cas", "upstream_tls_verify_cas"),
-            ("file_listing", "file_listing"),
-        ] {
-            if let Some(value) = upstream.0.get(inner) {
-                // Some examples of the interface have this protocol there.
-                let value = if inner == "protocol" && value == "https" {
-                    "http1".into()
-                } else {
-                    value.clone()
-                };
-                self.0.insert(outer.into(), value);
-            }
-        }
-        if self.text("addr").is_none_or(|addr| addr.is_empty()) {
-            return Err("missing upstream.url".into());
-        }
-        if self.0.contains_key("labels") {
-            return Err("endpoints by labels are not supported here: give it a url, or start it as a tunnel (ERR_NGROK_358)".into());
-        }
-        if !self.0.contains_key("proto") {
-            let url = self.text("url").unwrap_or_default();
-            let asked = url
-                .split_once("://")
-                .map(|(scheme, _)| scheme.to_ascii_lowercase());
-            // Libraries give only the upstream of a tcp endpoint.
-            let addr = self.text("addr").unwrap_or_default();
-            let led = addr.split_once("://").map(|(scheme, _)| scheme);
-            let proto = match (asked.as_deref(), led) {
-                (Some(scheme), _) => scheme.to_owned(),
-                (None, Some(scheme @ ("tcp" | "tls"))) if url.is_empty() => scheme.to_owned(),
-                // A name without a scheme may still be for one of two.
-                _ => "http".to_owned(),
-            };
-            self.0.insert("proto".into(), proto.into());
-        }
-        Ok(())
-    }
-
     fn policy_url(&self) -> Result<Option<String>, String> {
         match self.said("traffic_policy_url") {
             Some(url) if url.starts_with("https://") || url.starts_with("http://") => Ok(Some(url)),
@@ -270,71 +166,6 @@ impl Given {
             (false, true) => Ok(vec![self.plan(name, "http")?]),
             _ => Ok(vec![self.plan(name, "https")?]),
         }
-    }
-
-    /// Options that need or exclude each other.
-    fn pairs(&self) -> Result<(), String> {
-        let has = |key: &str| self.0.contains_key(key);
-        for (first, second) in [("crt", "key"), ("key", "crt")] {
-            if has(first) && !has(second) {
-                return Err(format!("{first} needs {second}"));
-            }
-        }
-        for (first, second) in [
-            ("domain", "subdomain"),
-            ("domain", "hostname"),
-            ("hostname", "subdomain"),
-            ("url", "domain"),
-        ] {
-            if has(first) && has(second) {
-                return Err(format!("{first} and {second} exclude each other"));
-            }
-        }
-        let policies: Vec<_> = POLICIES.iter().filter(|key| has(key)).copied().collect();
-        if policies.len() > 1 {
-            return Err(format!("{} exclude each other", policies.join(" and ")));
-        }
-        Ok(())
-    }
-
-    /// Options that make no sense together, or with the protocol.
-    fn combinations(&self, proto: &str) -> Result<(), String> {
-        self.pairs()?;
-        let has = |key: &str| self.0.contains_key(key);
-        if has("agent_tls_termination") && proto != "tls" {
-            return Err("agent_tls_termination is for tls:// URLs only".into());
-        }
-        for (key, noun) in [("url", "URL"), ("bindings", "binding")] {
-            if self.texts(key).len() > 1 {
-                return Err(format!("{key}: one {noun}, not several"));
-            }
-        }
-        let family = if proto == "https" { "http" } else { proto };
-        for (options, on) in [
-            (HTTP_ONLY, &["http"][..]),
-            (&["remote_addr"], &["tcp"]),
-            (&["crt", "key", "terminate_at"], &["tls"]),
-            (
-                &[
-                    "domain",
-                    "hostname",
-                    "subdomain",
-                    "mutual_tls_cas",
-                    "upstream_tls_verify",
-                    "upstream_tls_verify_cas",
-                ],
-                &["http", "tls"],
-            ),
-        ] {
-            if let Some(option) = options.iter().find(|option| has(option))
-                && !on.contains(&family)
-            {
-                return Err(format!(
-                    "{option} makes no sense on an endpoint of protocol {family}"
-                ));
-            }
-        }
-        Ok(())
     }
 
     fn plan(&self, name: &str, proto: &str) -> Result<EndpointPlan, String> {
@@ -478,75 +309,6 @@ impl Given {
             max_version,
         }))
     }
-}
-
-/// An endpoint has one policy, however it is given.
-const POLICIES: [&str; 5] = [
-    "traffic_policy",
-    "traffic_policy_file",
-    "traffic_policy_url",
-    "policy",
-    "policy_file",
-];
-/// Bytes of a file that an option names.
-const LARGEST: u64 = 1 << 20;
-const HTTP_ONLY: &[&str] = &[
-    "schemes",
-    "app_protocol",
-    "upstream_protocol",
-    "basic_auth",
-    "circuit_breaker",
-    "compression",
-    "host_header",
-    "oauth",
-    "oidc",
-    "request_header",
-    "response_header",
-    "user_agent_filter",
-    "verify_webhook",
-    "websocket_tcp_converter",
-    "file_listing",
-];
-
-fn pem(text: &str) -> Result<Pem, String> {
-    if text.contains("-----BEGIN") {
-        return Ok(Pem {
-            text: text.to_owned().into(),
-            file: None,
-        });
-    }
-    Ok(Pem {
-        text: file(text)?.into(),
-        file: std::path::absolute(place(text)).ok(),
-    })
-}
-
-/// Where a file is that an option names, by the directory the agent was started in.
-fn place(path: &str) -> PathBuf {
-    match (path.strip_prefix("~/"), std::env::home_dir()) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => PathBuf::from(path),
-    }
-}
-
-/// The text of a file. Blocks on the file system.
-fn file(path: &str) -> Result<String, String> {
-    let read = || {
-        let place = place(path);
-        let metadata = std::fs::metadata(&place)?;
-        // A pipe would be waited for, and a device may never end.
-        if !metadata.is_file() {
-            return Err(io::Error::other("it is no file"));
-        }
-        if metadata.len() > LARGEST {
-            return Err(io::Error::other("it is too large"));
-        }
-        std::fs::read_to_string(place)
-    };
-    read().map_err(|error| {
-        let reason = crate::board::without_number(&error.to_string());
-        format!("cannot read {path}: {reason}")
-    })
 }
 
 /// As files have it for names: letters, digits, signs and blanks of any language, and nothing that a terminal obeys or
