@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ask(folder: Path, alone: Agents) -> Callable[..., Answer]:
-    agent = alone.http(f"file://{folder}", "--file-listing")
+    agent = alone.http(f"file://{folder}")
 
     def ask(path: str, method: str = "GET", **headers: str) -> Answer:
         with agent.visitor() as visitor:
@@ -38,16 +38,17 @@ def ask(folder: Path, alone: Agents) -> Callable[..., Answer]:
     return ask
 
 
-def test_a_folder_shows_what_is_in_it_only_when_asked(alone: Agents, tmp_path: Path) -> None:
+def test_a_folder_does_not_show_what_is_in_it_when_asked_not_to(alone: Agents, tmp_path: Path) -> None:
     folder = tmp_path / "site"
     folder.mkdir()
     (folder / "a<b.txt").write_text("x")
-    hidden = alone.http(f"file://{folder}").get("/")
+    hidden = alone.http(f"file://{folder}", "--no-file-listing").get("/")
     assert hidden.status in (403, 404)
     assert "a" + "&lt;" not in hidden.text
-    shown = alone.http(f"file://{folder}", "--file-listing").get("/")
-    assert shown.status == 200
-    assert "a&lt;b.txt" in shown.text
+    for flags in ((), ("--file-listing",)):
+        shown = alone.http(f"file://{folder}", *flags).get("/")
+        assert shown.status == 200
+        assert "a&lt;b.txt" in shown.text
 
 
 def test_a_folder_has_its_index_or_what_is_in_it(ask: Callable[..., Answer]) -> None:

@@ -154,7 +154,7 @@ def test_an_old_option_of_a_tunnel_is_what_the_edge_is_asked_for(
         ("http", "upstream_protocol", "http2", "upstream_protocol", "http2"),
         ("http", "upstream_tls_verify", "true", "tls_verify", True),
         ("http", "upstream_tls_verify_cas", "ca.pem", "tls_verify_cas", "pem"),
-        ("http", "file_listing", "true", "listing", True),
+        ("http", "file_listing", "false", "listing", False),
         ("http", "policy_file", "ca.pem", "traffic_policy", "pem"),
         ("http", "policy", "{inbound: []}", "traffic_policy", '{"inbound": []}'),
         ("http", "inspect", "false", "inspect", False),

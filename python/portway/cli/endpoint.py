@@ -33,7 +33,7 @@ CURRENT = {
     Flag("upstream-tls-verify", "flag", "Verify the certificate of the upstream"): "HS",
     Flag("upstream-tls-verify-cas", "text", "PEM file with the CAs for that", "FILE"): "HS",
     Flag("upstream-protocol", "text", "http1 (default) or http2", "PROTOCOL"): "HL",
-    Flag("file-listing", "flag", "Show what is in a folder that has no index page"): "H",
+    Flag("file-listing", "flag", "Show what is in a folder that has no index page (default)"): "H",
     Flag("label", "list", "A label the edge knows the endpoint by, key=value; repeatable", "LABEL"): "L",
     Flag("crt", "text", "PEM certificate: TLS ends in this agent", "FILE"): "SL",
     Flag("key", "text", "Its private key", "FILE"): "SL",

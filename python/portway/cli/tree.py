@@ -42,7 +42,7 @@ COMMANDS: dict[str, Spec] = {
             (('--no-upstream-tls-verify',), '', '', True),
             (('--upstream-tls-verify-cas',), 'FILE', 'PEM file with the CAs for that', False),
             (('--upstream-protocol',), 'PROTOCOL', 'http1 (default) or http2', False),
-            (('--file-listing',), '', 'Show what is in a folder that has no index page', False),
+            (('--file-listing',), '', 'Show what is in a folder that has no index page (default)', False),
             (('--no-file-listing',), '', '', True),
             (('--domain',), 'TEXT', 'use --url instead', True),
             (('--hostname',), 'TEXT', 'use --domain instead', True),

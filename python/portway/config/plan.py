@@ -131,7 +131,7 @@ def _plan(entry: Entry, sources: Sources, proto: str, name: str) -> dict[str, An
         "proxy_protocol": _proxy_protocol(given),
         "tls_verify": bool(given.get("upstream_tls_verify", False)),
         "tls_verify_cas": sources.file(verify_cas) if verify_cas else None,
-        "listing": bool(given.get("file_listing", False)),
+        "listing": bool(given.get("file_listing", True)),
         "agent_tls": _agent_tls(given, sources) if proto == "tls" else None,
         "opts": {**opts, **options.wire({**given, "proto": proto}, target.url, sources.file)},
     }

@@ -209,7 +209,7 @@ impl Given {
             } else {
                 None
             },
-            listing: self.flag("file_listing", false),
+            listing: self.flag("file_listing", true),
             host_of: None,
             labels: BTreeMap::new(),
             opts,

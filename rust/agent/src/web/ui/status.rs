@@ -101,8 +101,8 @@ fn of_endpoint(plan: &EndpointPlan) -> Value {
     if plan.tls_verify_cas.is_some() {
         upstream.set("tls_verify_cas", "a file of certificates");
     }
-    if plan.listing {
-        upstream.set("file_listing", true);
+    if !plan.listing {
+        upstream.set("file_listing", false);
     }
     let mut shown = Shown::default();
     shown.set("name", plan.name.as_str());
