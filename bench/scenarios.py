@@ -150,7 +150,7 @@ def inspect(secs: int) -> Figures:
             while warm < FILL:
                 warm += requests(pair, secs, connections=16)["count"]
             before = pair.agent_cpu()
-            count = requests(pair, secs, connections=16, rate=RATE)["count"]
+            count = requests(pair, secs, connections=16)["count"]
             used[kind] = (pair.agent_cpu() - before) / count * 1e6
             town.end(pair.agent)
     off = used["no local interface"]
