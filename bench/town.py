@@ -148,15 +148,22 @@ class Town:
 
     # === the two sides
 
-    def portway(self) -> Pair:
+    @property
+    def agent_door(self) -> tuple[str, int]:
+        """Where an edge of this town listens for agents."""
+        return "127.0.0.1", self.free[0]
+
+    def portway(self, *flags: str) -> Pair:
+        """`flags`: more of them for the edge."""
         data = self.home / "edge"
-        agents, http, *tcp = self.free[:5]
+        http, *tcp = self.free[1:5]
         edge = self.run(
             *(*portway(), "edge", "--domain", "localhost", "--data-dir", str(data), "--authtoken", "bench-token"),
-            *("--agent-addr", f"127.0.0.1:{agents}", "--http-addr", f"127.0.0.1:{http}"),
+            *("--agent-addr", "{}:{}".format(*self.agent_door), "--http-addr", f"127.0.0.1:{http}"),
             *("--tcp-ports", f"{min(tcp)}-{max(tcp)}", "--https-addr", "off", "--api-addr", "off", "--log", "stdout"),
+            *flags,
         )
-        wait_listening(agents)
+        wait_listening(self.agent_door[1])
         upstreams = (self.iperf, self.endless, self.echo)
         endpoints = "".join(
             f"  - {{name: t{port}, url: 'tcp://localhost:{port}', upstream: {{url: 'tcp://127.0.0.1:{upstream}'}}}}\n"
@@ -169,8 +176,7 @@ class Town:
             f"  - {{name: web, url: 'http://web.localhost', upstream: {{url: 'http://127.0.0.1:{self.web}'}}}}\n{endpoints}"
         )
         iperf3, bulk, hold = tcp
-        between = ("127.0.0.1", agents)
-        return Pair(self, between, http, "web.localhost", iperf3, bulk, hold, edge=edge, config=config)
+        return Pair(self, self.agent_door, http, "web.localhost", iperf3, bulk, hold, edge=edge, config=config)
 
     def nginx(self) -> Pair:
         """TLS between two that pass bytes: to iperf3, where a relay may stand between, to the pages and to bulk."""
