@@ -258,7 +258,8 @@ class Storm:
         self.other = ["http://d.localhost", f"tcp://localhost:{second}"]
         # Those with ports of their own come first: a random one could be theirs.
         self.victims = [self.victim(urls) for urls in (self.fixed, self.other)]
-        self.spared = self.agents.from_config(self.town.config())
+        # Its memory is measured: kept requests are not to be a part of it.
+        self.spared = self.agents.from_config(self.town.config(agent="{inspect_db_size: 1000000}"))
         self.random_urls = self.spared.up(len(SCHEMES))
         self.urls = [*self.random_urls, *(url for victim in self.victims for url in victim[1])]
 

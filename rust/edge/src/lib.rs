@@ -70,7 +70,10 @@ const EMBEDDED_TCP_PORTS: std::ops::RangeInclusive<u16> = 20_000..=20_999;
 /// Why an edge could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("cannot listen on {address} for {what}: {source}")]
+    #[error(
+        "cannot listen on {address} for {what}: {source}{}",
+        advice(what, source)
+    )]
     Listen {
         what: &'static str,
         address: SocketAddr,
@@ -484,6 +487,28 @@ impl Edge {
 /// A token nobody can guess.
 pub fn random_token() -> Secret {
     Secret::new(naming::random_hex(20))
+}
+
+/// What can be done about a listener that failed; a line of its own.
+fn advice(what: &str, error: &io::Error) -> String {
+    let flag = match what {
+        "agents" => "--agent-addr",
+        "http" => "--http-addr",
+        "https" => "--https-addr",
+        _ => "--api-addr",
+    };
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "\nAnother program listens there, such as a second edge or the one inside an agent: stop it, or give another address with {flag}."
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "\nPorts below 1024 take the capability CAP_NET_BIND_SERVICE, or root; {flag} gives another address."
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("\nNo interface of this machine has this address; {flag} gives another.")
+        }
+        _ => String::new(),
+    }
 }
 
 fn open(
