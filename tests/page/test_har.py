@@ -43,8 +43,8 @@ def test_what_is_exported_can_be_read_by_others_and_by_the_page(
     assert echo["request"]["url"] == f"{agent.url}/echo?a=1"
     assert echo["request"]["queryString"] == [{"name": "a", "value": "1"}]
     assert echo["request"]["postData"]["text"] == '{"ü": 1}'
-    sent = {one["name"]: one["value"] for one in echo["request"]["headers"]}
-    assert sent["Authorization"] == "••••••"
+    sent = {one["name"].lower(): one["value"] for one in echo["request"]["headers"]}
+    assert sent["authorization"] == "••••••"
     assert base64.b64decode(png["response"]["content"]["text"]) == PNG
     assert gzip["response"]["content"]["text"] == zstd["response"]["content"]["text"] == SAID
     assert missing["response"]["status"] == 404
