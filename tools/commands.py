@@ -1,4 +1,4 @@
-"""Writes what is made from the commands of portway: the tree that help and completion read, the reference, man pages.
+"""Writes what is made from the commands of portway: the tree that help and completion read, the references, man pages.
 
 usage: python tools/commands.py
 
@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "python"), str(ROOT / "tools")]
 
+import api_pages  # noqa: E402
 import manual  # noqa: E402
 import reference  # noqa: E402
 
@@ -21,6 +22,7 @@ from portway.cli.commands import COMMANDS, is_group  # noqa: E402
 
 MANUALS = ROOT / "docs" / "man" / "data" / "share" / "man" / "man1"
 REFERENCE = ROOT / "docs" / "reference" / "cli.md"
+API_REFERENCE = ROOT / "docs" / "reference" / "api.md"
 TREE = ROOT / "python" / "portway" / "cli" / "tree.py"
 
 TREE_HEAD = '''"""The commands as data. Made by tools/commands.py, from the commands themselves."""
@@ -53,7 +55,8 @@ def rows(items: tuple[object, ...], indent: int) -> str:
 def files() -> dict[Path, str]:
     """Everything that is made, by path."""
     pages = {MANUALS / name: text for name, text in manual.pages().items()}
-    return {TREE: tree(), REFERENCE: reference.page(), **pages}
+    pages[MANUALS / "portway-api.1"] = api_pages.manual()
+    return {TREE: tree(), REFERENCE: reference.page(), API_REFERENCE: api_pages.reference(), **pages}
 
 
 if __name__ == "__main__":

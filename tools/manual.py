@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portway.cli.commands import COMMANDS, below, is_group
+from portway.cli.commands import API, COMMANDS, below, is_group
 from portway.cli.describe import Flag, Spec, spec
 from portway.cli.help import ABOUT, EXAMPLES, parted, usage_line
 from portway.cli.tree import COMMON
@@ -11,6 +11,7 @@ ENVIRONMENT = {
     "PORTWAY_CONFIG, NGROK_CONFIG": "Configuration files, as if given by --config; several are parted by commas.",
     "PORTWAY_AUTHTOKEN, NGROK_AUTHTOKEN": "Credential towards the edge.",
     "PORTWAY_API_KEY, NGROK_API_KEY": "Key of the API.",
+    "PORTWAY_API_URL": "Address of the API.",
     "PORTWAY_CONNECT_URL": "Address of the edge; several are parted by commas.",
     "PORTWAY_CONNECT_CAS": "Whom to trust as the edge.",
     "PORTWAY_UPDATE_URL": "Where `portway update` asks for releases.",
@@ -36,8 +37,8 @@ EXIT = {
 
 
 def pages() -> dict[str, str]:
-    """Text by file name."""
-    listed = [command for command, (_, about) in COMMANDS.items() if about and command != "help"]
+    """Text by file name. The one about the API is made from a table of its own (`api_pages`)."""
+    listed = [command for command, (_, about) in COMMANDS.items() if about and command not in ("help", API)]
     made = {"portway.1": program()}
     for command in listed:
         text = group(command) if is_group(command) else page(command)

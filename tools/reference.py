@@ -15,7 +15,8 @@ Made by `tools/commands.py` from the commands themselves.
 Flags may stand anywhere, before the command too. Long ones have two hyphens and take `--flag value` as well as
 `--flag=value`; switches take `--flag`, `--flag=true` and `--flag=false`. Lists may be repeated, and parted by commas.
 `portway COMMAND --help` shows what stands here. A command ends with 0 when it did what it was to do, or was stopped,
-and with 1 after an error, which stderr tells in lines that begin with `ERROR:`.
+and with 1 after an error, which stderr tells in lines that begin with `ERROR:`. The commands of `portway api` are on
+[a page of their own](api.md).
 
 Run under the name `ngrok` (a link is enough), portway looks for that program's configuration file first, writes that
 one, and names itself so. Its version is a line that wrappers of that program can read, under either name.

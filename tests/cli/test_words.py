@@ -14,7 +14,8 @@ from typer.main import get_command
 from cli.command import run
 from portway import COMPATIBLE_VERSION, __version__
 from portway.cli import commands, options
-from portway.cli.options import Flag, command, headers, normalised, split
+from portway.cli.options import Flag, command, headers
+from portway.cli.spelling import normalised, split
 
 FLAGS = (Flag("name", "text", "A name"), Flag("inspect", "flag", "Keep"), Flag("tag", "list", "Tags"))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness import need
+from harness.api import KEY, OPERATION, Api, Reply, Seen
 from harness.edge import Edge, isolated
 from harness.upstreams import HttpUpstream, Upstreams
 
@@ -145,3 +146,40 @@ def test_a2_its_own_test(name: str, ngrok: Path, environment: dict[str, str], tm
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "skipped" not in run.stderr, run.stderr
+
+
+def test_its_helper_for_the_api_reads_what_we_say(ngrok: Path, tmp_path: Path) -> None:
+    """It takes both streams for one, and everything from the first brace on for the answer (api-cli.md §3)."""
+    python = need.tool("pyngrok", "bin", "python")
+    api = Api()
+    config = tmp_path / "ngrok.yml"
+    config.write_text(f"version: 3\nagent: {{api_url: '{api.url}'}}\n")
+
+    def taken(seen: Seen) -> Reply:
+        return Reply.error(400, "The domain is already reserved.", "ERR_NGROK_413", operation_id=OPERATION)
+
+    judged = api.answer
+    api.answer = lambda seen: taken(seen) if b"taken" in seen.body else judged(seen)  # type: ignore[method-assign]
+    try:
+        run = subprocess.run(
+            [str(python), str(HERE / "api.py"), str(ngrok), str(config), KEY],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **isolated(tmp_path / "home")},
+            check=False,
+        )
+    finally:
+        api.stop()
+    assert run.returncode == 0, run.stderr
+    told = json.loads(run.stdout)
+    refused = told.pop("refused")
+    assert "is already reserved. [ERR_NGROK_413]" in refused
+    assert f"Operation ID: {OPERATION}" in refused
+    assert told == {
+        "listed": ["200 OK\n", ["endpoints", "next_page_uri", "uri"]],
+        "made": ["201 Created\n", "a domain"],
+        "gone": ["204 No Content", None],
+        "help": True,
+    }
+    assert [seen.target for seen in api.seen][:2] == ["/endpoints?limit=5", "/reserved_domains"]
+    assert api.problems == []

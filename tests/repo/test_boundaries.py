@@ -150,13 +150,18 @@ def layer(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
+# What makes the program of the parts below it.
+PROGRAM = {"portway.cli", "portway.bench", "portway.__main__", "portway.demo"}
+
+
 @pytest.mark.parametrize(
     ("below", "above"),
     [
-        ("config", {"portway.cli", "portway.bench", "portway.launch", "portway.__main__", "portway.demo"}),
-        ("launch.py", {"portway.cli", "portway.bench", "portway.config", "portway.__main__", "portway.demo"}),
+        ("config", {*PROGRAM, "portway.api", "portway.launch"}),
+        ("api", {*PROGRAM, "portway.launch", "portway.update", "portway.service"}),
+        ("launch.py", {*PROGRAM, "portway.api", "portway.config"}),
         ("demo.py", {"portway.cli", "portway.config", "portway.launch"}),
-        ("bench", {"portway.cli", "portway.config", "portway.__main__", "portway.demo"}),
+        ("bench", {*PROGRAM - {"portway.bench"}, "portway.config"}),
     ],
 )
 def test_a_layer_of_python_knows_only_those_below_it(below: str, above: set[str]) -> None:

@@ -7,13 +7,14 @@ import ssl
 import subprocess
 import textwrap
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from harness import need
+from harness.api import KEY, Api
 from harness.local import local
 from harness.place import LAN, SIX, Place
 from harness.process import until
@@ -232,6 +233,31 @@ def test_acls_restrict_what_an_agent_may_bind(
 def test_an_api_key_is_added_to_the_file(place: Place) -> None:
     place.told("ngrok config add-api-key some-key")
     assert yaml.safe_load(place.config.read_text())["agent"]["api_key"] == "some-key"
+
+
+@pytest.fixture
+def api(place: Place) -> Iterator[Api]:
+    """A server of the API, which the file names."""
+    api = place.network.run(Api)
+    config = yaml.safe_load(place.config.read_text())
+    config["agent"]["api_url"] = f"http://127.0.0.1:{api.port}"
+    place.config.write_text(yaml.safe_dump(config))
+    yield api
+    api.stop()
+
+
+def test_domains_and_online_endpoints_are_queried_with_that_key(place: Place, api: Api) -> None:
+    place.told(f"ngrok config add-api-key {KEY}")
+    assert json.loads(place.told("ngrok api endpoints list"))["endpoints"]
+    assert json.loads(place.told("ngrok api reserved-domains list"))["reserved_domains"]
+    assert [(seen.method, seen.target) for seen in api.seen] == [("GET", "/endpoints"), ("GET", "/reserved_domains")]
+    assert api.problems == []
+
+
+def test_the_key_of_a_variable_wins_over_that_of_the_file(place: Place, api: Api) -> None:
+    place.told("ngrok config add-api-key of-nobody")
+    assert place.run("ngrok api endpoints list").wait() == 1
+    place.told("ngrok api endpoints list", NGROK_API_KEY=KEY)
 
 
 def test_variables_win_over_the_file(place: Place) -> None:

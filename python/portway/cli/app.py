@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from portway.cli import help as pages
-from portway.cli.commands import COMMANDS, HELP_FLAGS, below, find, is_group
-from portway.cli.report import CommandError, failed, nearest
+from portway.cli.commands import API, COMMANDS, HELP_FLAGS, below, find, is_group
+from portway.cli.report import CommandError, dropped, failed, flushed, nearest
 
 if TYPE_CHECKING:
     import typer
@@ -26,11 +26,13 @@ def main(program: str, argv: list[str]) -> int:
             from portway.update.trial import begun
 
             run(begun(result), result.kind)
+        flushed()
         return result
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        return 1  # whoever read our output has gone
+    except BrokenPipeError:  # whoever read our output has gone
+        dropped(1, 2)
+        return 1
     except Exception as error:
         text = explained(error)
         if text is None:
@@ -63,6 +65,10 @@ def evaluate(program: str, argv: list[str]) -> Launch | int:
     command, ahead, rest = find(argv)
     if command == "help":
         command, ahead, rest = find(["--help", *(word for word in rest if word not in HELP_FLAGS)])
+    if command == API:
+        from portway.cli.api import run
+
+        return run(program, [*ahead, *rest])
     if is_group(command):
         return _group(program, command, rest)
     if pages.asked(command, [*ahead, *rest]):
@@ -71,7 +77,7 @@ def evaluate(program: str, argv: list[str]) -> Launch | int:
 
     from typer.main import get_command
 
-    from portway.cli.options import check_count, normalised
+    from portway.cli.spelling import check_count, normalised
     from portway.launch import Launch
 
     name = f"{program} {command}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from portway.cli.commands import COMMANDS, below, find, is_group
+from portway.cli.commands import API, COMMANDS, below, find, is_group
 from portway.cli.describe import spec, takes_value
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
@@ -39,6 +39,8 @@ def candidates(words: list[str]) -> list[tuple[str, str]]:
     *before, current = _rejoined(words)
     name, ahead, rest = find(before)
     typed = [*ahead, *rest]
+    if name == API:
+        return [(word, about) for word, about in _of_api(typed, current).items() if word.startswith(current)]
     last = typed[-1] if typed else ""
     command = "version" if is_group(name) else name  # has the flags that every command has, and no other
     found: dict[str, str] = {}
@@ -52,11 +54,29 @@ def candidates(words: list[str]) -> list[tuple[str, str]]:
     elif name in WORDS:
         found = {} if rest else dict.fromkeys(WORDS[name], "")
     elif name == "help":
-        name, _, rest = find(rest)
+        name, ahead, rest = find(rest)
+        if name == API and rest:
+            return candidates([API, *ahead, *rest, current])
         found = {} if rest else below(name)
     elif not rest:
         found = below(name)
     return [(word, about) for word, about in found.items() if word.startswith(current)]
+
+
+def _of_api(typed: list[str], current: str) -> dict[str, str]:
+    from portway.cli import api_line
+
+    line = api_line.locate(typed)
+    last = typed[-1] if typed else ""
+    if line.strange is not None:
+        return {}
+    if last.startswith("-") and "=" not in last and api_line.takes_value(line, last):
+        return dict.fromkeys(api_line.values(line, last) or VALUES.get(last, ()), "")
+    if current.startswith("-"):
+        flag, equals, _ = current.partition("=")
+        values = api_line.values(line, flag) or VALUES.get(flag, ())
+        return {f"{flag}={value}": "" for value in values} if equals else api_line.flags(line)
+    return {} if line.command else api_line.below(line)
 
 
 def _rejoined(words: list[str]) -> list[str]:

@@ -39,6 +39,7 @@ COMMANDS = {
     "service restart": ("service", "Stop the service and start it again"),
     "service uninstall": ("service", "Remove the service"),
     "service run": ("service", ""),
+    "api": ("", "Use the API: endpoints, domains, credentials and the rest"),
     "diagnose": ("diagnose", "Find out why there is no connection to the edge"),
     "update": ("update", "Update to the newest version, or say who does"),
     "completion": ("completion", "Print completion code for bash, zsh, fish or PowerShell"),
@@ -64,6 +65,10 @@ GLOBAL_FLAGS = (
 
 HELP_FLAGS = ("-h", "--help")
 
+# What is below it is not in this table but in that of the API.
+API = "api"
+API_FLAGS = ("--api-key", "--api-url")
+
 # What `--metadata` is called where an endpoint's metadata has that name. Not listed anywhere.
 SESSION_METADATA = "--session-metadata"
 
@@ -83,7 +88,7 @@ def find(argv: list[str]) -> tuple[str, list[str], list[str]]:
         if longer in COMMANDS:
             command = longer
             at += 1
-        elif flag in GLOBAL_FLAGS or flag in HELP_FLAGS:
+        elif flag in GLOBAL_FLAGS or flag in HELP_FLAGS or flag in API_FLAGS:
             width = 1 if has_value or flag in HELP_FLAGS else 2
             words = argv[at : at + width]
             if flag == "--metadata" and not command:
@@ -97,6 +102,10 @@ def find(argv: list[str]) -> tuple[str, list[str], list[str]]:
 
 def below(group: str) -> dict[str, str]:
     """The listed commands of a group (`""` is the whole program), by name, with the line about them."""
+    if group == API:
+        from portway.api import catalogue
+
+        return catalogue.below("")
     prefix = f"{group} ".lstrip()
     found = {}
     for command, (_, summary) in COMMANDS.items():

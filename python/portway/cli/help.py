@@ -46,14 +46,18 @@ def asked(command: str, words: list[str]) -> bool:
 def of_command(program: str, command: str) -> str:
     """The help of one command."""
     made = spec(command)
-    page = _Page(program)
+    return of_spec(program, command, made, *parted(made))
+
+
+def of_spec(program: str, command: str, made: Spec, own: list[Flag], everywhere: list[Flag]) -> str:
+    """The same for a command that is not in the tree; its flags, and those that are not its alone."""
+    page = Page(program)
     page.text(made[0])
     page.paragraphs(made[1])
     page.examples(made[2])
     page.heading("Usage:")
     page.text(f"  {usage_line(program, command, made)}", hang=6)
     page.table("Arguments:", [(metavar, text) for metavar, text, _ in made[3] if text])
-    own, everywhere = parted(made)
     page.table("Flags:", [(shown(flag), flag[2]) for flag in own])
     page.table("Flags of every command:", [(shown(flag), flag[2]) for flag in everywhere])
     return page.done()
@@ -61,7 +65,7 @@ def of_command(program: str, command: str) -> str:
 
 def of_group(program: str, group: str) -> str:
     """The help of the whole program, or of a group of commands."""
-    page = _Page(program)
+    page = Page(program)
     head = f"{program} {group}".rstrip()
     page.text(COMMANDS[group][1] + "." if group else ABOUT)
     page.examples("" if group else EXAMPLES)
@@ -95,7 +99,7 @@ def shown(flag: Flag) -> str:
     return ", ".join(names) + (f" {metavar}" if metavar else "")
 
 
-class _Page:
+class Page:
     """Lines as wide as the terminal."""
 
     def __init__(self, program: str) -> None:

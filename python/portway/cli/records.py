@@ -6,8 +6,10 @@ import json
 import re
 import sys
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from portway.cli.options import Given
+if TYPE_CHECKING:
+    from portway.cli.options import Given
 
 BARE = re.compile(r"[!#-&(-<>-\[\]-~]+")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 PREFIX = "ERROR:  "
@@ -21,6 +22,32 @@ def failed(text: str) -> int:
 def notice(text: str) -> None:
     """Tells something that is no error and no result."""
     print(printable(text), file=sys.stderr)
+
+
+def answered(text: str) -> None:
+    """Tells a result that is for programs: in UTF-8, whatever the language of the system."""
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(f"{text}\n".encode())
+    except OSError:
+        dropped(1)
+        raise
+    flushed()
+
+
+def flushed() -> None:
+    """Everything printed so far is out. Raises `OSError` where it cannot be."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        dropped(1)
+        raise
+
+
+def dropped(*streams: int) -> None:
+    """What streams hold that nobody takes goes nowhere, so that the end of the program does not stumble over it."""
+    for stream in streams:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 def printable(line: str) -> str:

@@ -13,6 +13,7 @@ from portway.config.model import Config
 VARIABLES = {
     "authtoken": ("PORTWAY_AUTHTOKEN", "NGROK_AUTHTOKEN"),
     "api_key": ("PORTWAY_API_KEY", "NGROK_API_KEY"),
+    "api_url": ("PORTWAY_API_URL",),
     "connect_url": ("PORTWAY_CONNECT_URL",),
     "connect_cas": ("PORTWAY_CONNECT_CAS",),
 }

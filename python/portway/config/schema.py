@@ -31,6 +31,7 @@ HTTP_VERSION = Key(values.one_of("http1", "http2"))
 AGENT: dict[str, Key] = {
     "authtoken": TEXT,
     "api_key": TEXT,
+    "api_url": Key(values.web_url),
     "connect_url": Key(values.connect_url, "list"),
     "connect_cas": TEXT,
     "connect_interface": TEXT,
