@@ -413,6 +413,14 @@ def test_an_answer_to_a_shell_needs_no_client(home: Path) -> None:
             assert f"'{heavy}'" not in told.stderr
 
 
+def test_help_needs_no_client(home: Path) -> None:
+    code = "import sys; from portway.__main__ import main; main(); print(sorted(sys.modules), file=sys.stderr)"
+    argv = [sys.executable, "-c", code, "api", "endpoints", "create", "--help"]
+    told = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert "portway.cli.api_help" in told.stderr
+    assert not [heavy for heavy in ("typer", "yaml", "ssl", "urllib.request") if f"'{heavy}'" in told.stderr]
+
+
 def test_other_commands_do_not_load_the_table(home: Path) -> None:
     code = "import sys; from portway.__main__ import main; main(); print(sorted(sys.modules), file=sys.stderr)"
     for argv in ((), ("http", "--help"), ("help", "config"), ("config", "check", "--config", "/nowhere")):

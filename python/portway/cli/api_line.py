@@ -55,8 +55,10 @@ def common() -> tuple[Flag, ...]:
 
 def locate(words: list[str]) -> Line:
     """The longest command that `words` begin with, flags looked past wherever they stand."""
-    name, command, rest, at = "", None, [], 0
-    valued = None
+    name, at = "", 0
+    command: Command | None = None
+    rest: list[str] = []
+    valued: set[str] | None = None
     while at < len(words):
         word = words[at]
         at += 1
