@@ -48,7 +48,7 @@ def call(api: Api, home: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     def run(*argv: str, key: str = KEY, url: str = "") -> Told:
         access = ["--api-key", key] if key else []
         capsys.readouterr()
-        code = main("portway", ["api", *argv, *access, "--api-url", url or api.url])
+        code = main("portway", ["api", *access, "--api-url", url or api.url, *argv])
         return Told(code, *capsys.readouterr())
 
     return run

@@ -139,7 +139,7 @@ def test_a_key_does_not_travel_in_the_clear(url: str, call: Run) -> None:
     assert "for everybody to read: only https:// leads to other machines" in told.errors[0]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST", "api.localhost"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST"])
 def test_this_machine_may_be_asked_without_tls(host: str, api: Api, call: Run) -> None:
     assert call("endpoints", "list", url=f"http://{host}:{api.port}").code == 0
 
@@ -152,6 +152,17 @@ def test_an_address_may_have_a_path_and_a_slash_behind_it(api: Api, call: Run) -
 
 
 # === secrets
+
+
+def test_a_key_in_the_place_of_something_else_is_in_no_error(program: Run) -> None:
+    for line in (
+        f"endpoints list --limit --api-key {KEY}",
+        f"endpoints list x --api-key={KEY} --limit=--api-key={KEY}",
+    ):
+        told = program("api", *line.split())
+        assert told.code == 1
+        assert KEY not in told.err
+    assert told.errors[0] == "unexpected argument: x"
 
 
 def test_the_key_is_in_no_error_even_if_the_server_repeats_it(api: Api, call: Run) -> None:

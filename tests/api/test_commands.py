@@ -238,6 +238,10 @@ def word(name: str) -> str:
     return identifier(PREFIXES.get(name, "xy"))
 
 
+def several(flag: Flag) -> list[str]:
+    return ["bindings", "ingress", "gateway"] if flag.name == "enabled-features" else ["one", "two", "three"]
+
+
 def value(command: Command, flag: Flag, folder: Path, server: Api) -> list[str]:
     """A flag with something that it may hold."""
     (folder / "text.yml").write_text("on_http_request: []\n")
@@ -249,7 +253,7 @@ def value(command: Command, flag: Flag, folder: Path, server: Api) -> list[str]:
         "?": [f"{name}=false"],
         "#": [name, "42"],
         "~": [name, "2.5"],
-        "*": [name, "one,two", name, "three"],
+        "*": [name, ",".join(several(flag)[:2]), name, *several(flag)[2:]],
         "@": [name, "us"],
         "%": [name, "a=b=c", f"{name}=d="],
         "=": [name, "bkd_1=3"],
@@ -272,7 +276,7 @@ def expected(flag: Flag, folder: Path) -> object:
         "?": False,
         "#": 42,
         "~": 2.5,
-        "*": ["one", "two", "three"],
+        "*": several(flag),
         "@": [{"value": "us"}],
         "%": {"a": "b=c", "d": ""},
         "=": {"bkd_1": 3},

@@ -150,7 +150,7 @@ def test_maps_are_repeated_and_commas_in_them_stay(api: Api, call: Run) -> None:
         (["--enforced=FALSE"], False),
         (["--enforced", "--enforced=false"], False),
     ],
-    ids=" ".join,
+    ids=str,
 )
 def test_switches_take_a_value_behind_an_equals_sign(flags: list[str], sent: bool, api: Api, call: Run) -> None:
     assert call("ip-restrictions", "update", identifier("ipx"), *flags).code == 0
@@ -239,7 +239,7 @@ def test_what_every_command_takes_is_no_field(api: Api, program: Run) -> None:
         ("edges htps list", 'unknown command "htps" for "portway api edges" (did you mean https?)'),
         ("bogus", 'unknown command "bogus" for "portway api"'),
         ("endpoints list --limt 5", "unknown flag: --limt (did you mean --limit?)"),
-        ("endpoints list --url x", "unknown flag: --url"),
+        ("endpoints list --url x", "unknown flag: --url (did you mean --api-url?)"),
         ("endpoints list -limit 5", "unknown flag: -limit"),
         ("endpoints --bogus", "unknown flag: --bogus"),
         ("--bogus", "unknown flag: --bogus"),

@@ -251,7 +251,7 @@ def test_output_nobody_reads_is_no_traceback(descriptor: int, api: Api, home: Pa
     os.close(reading)
     with os.fdopen(writing, "wb") as gone:
         streams = {"stdout": gone, "stderr": subprocess.PIPE} if descriptor == 1 else {"stderr": gone}
-        done = subprocess.run(argv, **streams, text=True)  # type: ignore[call-overload]
+        done = subprocess.run(argv, **streams, text=True)
     assert done.returncode == 1
     assert descriptor == 2 or done.stderr == "200 OK\n"
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+SHORTEST_SECRET = 4
+"""What is shorter is a part of other words."""
+
 
 class ApiError(Exception):
     """Of any kind."""
@@ -13,3 +18,11 @@ class UsageError(ApiError):
 
 class UnreachableError(ApiError):
     """There was no answer, or none of the API's."""
+
+
+def hidden(text: str, secrets: Iterable[str]) -> str:
+    """A text without what nobody is to read: others quote what they do not like."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, "***")
+    return text

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from portway.api.catalogue import exists
+from portway.api.errors import hidden
 from portway.cli import api_help, api_line
 from portway.cli.commands import API, HELP_FLAGS
 from portway.cli.report import CommandError, nearest
 from portway.cli.spelling import check_count, normalised
 
+KEY = api_line.KEY[0][0]
+
 
 def run(program: str, argv: list[str]) -> int:
     """Does what stands behind `api`. Raises what goes wrong, with a text for the user."""
+    try:
+        return _run(program, argv)
+    except CommandError as error:
+        # A word too many, or one in the wrong place, is quoted; it may be the key.
+        behind = [word for flag, word in pairwise(argv) if flag == KEY]
+        joined = [word.partition("=")[2] for word in argv if word.startswith(f"{KEY}=")]
+        raise CommandError(hidden(str(error), [*behind, *joined])) from None
+
+
+def _run(program: str, argv: list[str]) -> int:
     line = api_line.locate(argv)
     if line.command is None:
         return _group(program, line)

@@ -1,4 +1,4 @@
-"""One call of the API, from flags, variables and files; the answer on stdout, all else on stderr (api-cli.md §2, §3)."""
+"""One call of the API, made of flags, variables and files; its answer on stdout, all else on stderr (api-cli.md)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from portway.api import words
 from portway.api.catalogue import Command, Flag
 from portway.api.client import Answer, Client
-from portway.api.errors import UnreachableError, UsageError
+from portway.api.errors import UnreachableError, UsageError, hidden
 from portway.api.request import Request, build
 from portway.api.shown import indented
 from portway.cli import api_line, report
@@ -22,7 +22,6 @@ from portway.cli.spelling import positionals, split
 from portway.config import environment, files
 from portway.config.load import load
 
-SHORTEST_SECRET = 4
 LEVELS = ("debug", "info", "warn", "error", "crit")
 FORMATS = ("term", "logfmt", "json")
 
@@ -125,7 +124,7 @@ def _sent(client: Client, request: Request, records: Records | None) -> Answer:
 def _outcome(answer: Answer, secrets: Iterable[str]) -> int:
     status = f"{answer.status} {answer.reason}".rstrip()
     if not 200 <= answer.status < 300:
-        return report.failed(_hidden(_refusal(answer), secrets))
+        return report.failed(hidden(_refusal(answer), secrets))
     text = ""
     if answer.status not in (204, 205):
         try:
@@ -156,11 +155,3 @@ def _refusal(answer: Answer) -> str:
     details = told.get("details")
     operation = (details.get("operation_id") if isinstance(details, dict) else "") or answer.operation
     return f"{head}\n\nOperation ID: {operation}" if operation else head
-
-
-def _hidden(text: str, secrets: Iterable[str]) -> str:
-    """Servers quote what they do not like. What is very short is a part of other words."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST_SECRET:
-            text = text.replace(secret, "***")
-    return text

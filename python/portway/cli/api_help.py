@@ -7,6 +7,7 @@ from portway.api.catalogue import Command
 from portway.api.table import COMMANDS
 from portway.cli import api_line
 from portway.cli.commands import API
+from portway.cli.describe import Flag
 from portway.cli.help import Page, of_spec, shown
 
 ABOUT = "Use the API: endpoints, domains, credentials and the rest. The answer is JSON on stdout."
@@ -47,7 +48,7 @@ def examples(group: str) -> str:
     if not group:
         return EXAMPLES
     resource = group if verbs(group) else f"{group} {next(iter(catalogue.below(group)))}"
-    lines = []
+    lines: list[str] = []
     for verb in ("list", "create", "get", "replace", "self"):
         if (command := catalogue.command(f"{resource} {verb}")) and len(lines) < 2:
             plain = verb == "list" and not command.parameters
@@ -55,5 +56,5 @@ def examples(group: str) -> str:
     return "".join(lines)
 
 
-def listed() -> list[api_line.Flag]:
+def listed() -> list[Flag]:
     return [flag for flag in api_line.common() if not flag[3]]

@@ -11,7 +11,7 @@ from pyngrok.exception import PyngrokNgrokError  # type: ignore[import-not-found
 
 path, config, key = sys.argv[1:]
 settings = PyngrokConfig(ngrok_path=path, config_path=config, api_key=key)
-told = {}
+told: dict[str, object] = {}
 
 listed = ngrok.api("endpoints", "list", "--limit", "5", pyngrok_config=settings)
 told["listed"] = [listed.status, sorted(listed.data)]
