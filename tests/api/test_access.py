@@ -155,14 +155,12 @@ def test_an_address_may_have_a_path_and_a_slash_behind_it(api: Api, call: Run) -
 
 
 def test_a_key_in_the_place_of_something_else_is_in_no_error(program: Run) -> None:
-    for line in (
-        f"endpoints list --limit --api-key {KEY}",
-        f"endpoints list x --api-key={KEY} --limit=--api-key={KEY}",
-    ):
+    swallowed = f"endpoints list --limit --api-key {KEY}"
+    for line in (swallowed, f"endpoints list x --api-key={KEY} --limit=--api-key={KEY}"):
         told = program("api", *line.split())
         assert told.code == 1
+        assert told.errors[0].startswith("unexpected argument: ")
         assert KEY not in told.err
-    assert told.errors[0] == "unexpected argument: x"
 
 
 def test_the_key_is_in_no_error_even_if_the_server_repeats_it(api: Api, call: Run) -> None:

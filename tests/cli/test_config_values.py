@@ -26,6 +26,7 @@ def _nothing_configured(home: Path) -> None:
 AGENT_VALUES: dict[str, tuple[str, object]] = {
     "authtoken": ("123_456", "123_456"),
     "api_key": ("0x10", "0x10"),
+    "api_url": ("https://api.test/", "https://api.test/"),
     "connect_url": ("tls://edge.test/", ["edge.test:443"]),
     "connect_cas": ("host", "host"),
     "connect_interface": ("eth0", "eth0"),
