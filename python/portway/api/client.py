@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import re
 import socket
 import ssl
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 from portway import __version__
 from portway.api.errors import UnreachableError, UsageError
 from portway.api.request import Request
+from portway.hosts import is_here
 
 TIMEOUT = 30  # seconds without a sign of the server
 LONGEST = 120  # seconds that an answer may take as a whole
@@ -168,18 +168,9 @@ def checked_url(text: str) -> str:
         raise wrong from None
     if not re.fullmatch(r"[\w.:-]+(%[\w.-]+)?", name, re.ASCII):
         raise wrong
-    if parts.scheme == "http" and not loopback(name):
+    if parts.scheme == "http" and not is_here(name):
         raise UsageError(
             f"The key would travel to {name} for everybody to read: only https:// leads to other machines."
         )
     place = f"[{name}]" if ":" in name else name
     return urlunsplit((parts.scheme, place if port is None else f"{place}:{port}", parts.path.rstrip("/"), "", ""))
-
-
-def loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

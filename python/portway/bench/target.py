@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from portway.bench import BenchError
+from portway.hosts import is_here
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def parse(text: str, ca: Path | None = None) -> Target:
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
         raise BenchError(f"{text} is no URL: {error}") from None
-    scheme = scheme.lower() or ("http" if _is_here(host) else "https")
+    scheme = scheme.lower() or ("http" if is_here(host) else "https")
     if scheme not in ("http", "https"):
         raise BenchError(f"{scheme}:// cannot be measured: name an http:// or https:// URL")
     if not host or any(letter.isspace() for letter in rest):
@@ -61,15 +61,6 @@ def parse(text: str, ca: Path | None = None) -> Target:
     # Few resolvers know the names below localhost, and all of them are here.
     connect = f"127.0.0.1:{port}" if host.endswith(".localhost") else None
     return Target(f"{scheme}://{authority}{path}", tls, host, port, authority, path, connect, _pem(ca))
-
-
-def _is_here(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _pem(ca: Path | None) -> str | None:
