@@ -240,6 +240,7 @@ def test_what_every_command_takes_is_no_field(api: Api, program: Run) -> None:
         ("bogus", 'unknown command "bogus" for "portway api"'),
         ("endpoints list --limt 5", "unknown flag: --limt (did you mean --limit?)"),
         ("endpoints list --url x", "unknown flag: --url (did you mean --api-url?)"),
+        ("bot-users create --metadata x", "unknown flag: --metadata"),
         ("endpoints list -limit 5", "unknown flag: -limit"),
         ("endpoints --bogus", "unknown flag: --bogus"),
         ("--bogus", "unknown flag: --bogus"),

@@ -243,9 +243,10 @@ def test_an_answer_that_is_too_large_is_not_taken(api: Api, call: Run, monkeypat
 # === streams
 
 
+@pytest.mark.parametrize("count", [1, 9999])
 @pytest.mark.parametrize("descriptor", [1, 2])
-def test_output_nobody_reads_is_no_traceback(descriptor: int, api: Api, home: Path) -> None:
-    api.replies += [Reply(200, json.dumps({"a": ["x" * 100] * 9999}).encode())]
+def test_output_nobody_reads_is_no_traceback(descriptor: int, count: int, api: Api, home: Path) -> None:
+    api.replies += [Reply(200, json.dumps({"a": ["x" * 100] * count}).encode())]
     argv = [*portway(), "api", "endpoints", "list", "--api-key", KEY, "--api-url", api.url]
     reading, writing = os.pipe()
     os.close(reading)

@@ -186,8 +186,9 @@ def test_hosts_of_no_proxy_are_reached_without_one(secure: Api, authority: Autho
 
 
 def test_a_key_in_the_clear_goes_through_no_proxy(api: Api, ask: Ask) -> None:
-    told = ask(api.url, http_proxy="http://127.0.0.1:1", https_proxy="http://127.0.0.1:1")
-    assert told.code == 0
+    for kind in ("http", "socks5"):
+        told = ask(api.url, http_proxy=f"{kind}://127.0.0.1:1", https_proxy=f"{kind}://127.0.0.1:1")
+        assert told.code == 0, told.err
 
 
 @pytest.mark.parametrize("kind", ["socks5", "https"])
