@@ -243,6 +243,11 @@ def test_an_answer_that_is_too_large_is_not_taken(api: Api, call: Run, monkeypat
 # === streams
 
 
+def environment() -> dict[str, str]:
+    """What was written may wait in a buffer, as it usually does."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
 @pytest.mark.parametrize("count", [1, 9999])
 @pytest.mark.parametrize("descriptor", [1, 2])
 def test_output_nobody_reads_is_no_traceback(descriptor: int, count: int, api: Api, home: Path) -> None:
@@ -252,7 +257,7 @@ def test_output_nobody_reads_is_no_traceback(descriptor: int, count: int, api: A
     os.close(reading)
     with os.fdopen(writing, "wb") as gone:
         streams = {"stdout": gone, "stderr": subprocess.PIPE} if descriptor == 1 else {"stderr": gone}
-        done = subprocess.run(argv, **streams, text=True)
+        done = subprocess.run(argv, **streams, text=True, env=environment())
     assert done.returncode == 1
     assert descriptor == 2 or done.stderr == "200 OK\n"
 
@@ -260,14 +265,14 @@ def test_output_nobody_reads_is_no_traceback(descriptor: int, count: int, api: A
 def test_the_first_lines_of_a_long_answer(api: Api, home: Path) -> None:
     api.replies += [Reply(200, json.dumps({"a": ["x" * 100] * 9999}).encode())]
     line = f"{portway()[0]} api endpoints list --api-key {KEY} --api-url {api.url} | head -1"
-    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, env=environment())
     assert (done.stdout, done.stderr) == ("{\n", "200 OK\n")
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_stream_that_is_closed_is_one_nobody_reads(closed: str, api: Api, home: Path) -> None:
     line = f"{portway()[0]} api endpoints list --api-key {KEY} --api-url {api.url} {closed}"
-    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, env=environment())
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
 
@@ -275,7 +280,7 @@ def test_a_stream_that_is_closed_is_one_nobody_reads(closed: str, api: Api, home
 def test_a_disk_that_is_full_is_told(api: Api, home: Path) -> None:
     argv = [*portway(), "api", "endpoints", "list", "--api-key", KEY, "--api-url", api.url]
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, env=environment())
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr

@@ -214,8 +214,8 @@ def test_a_stream_that_is_closed_is_one_nobody_reads(words: str, closed: str) ->
 def test_output_nobody_reads_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with os.fdopen(writing, "wb") as gone:
-        told = subprocess.run(
-            [sys.executable, "-m", "portway", "help", "http"], stdout=gone, stderr=subprocess.PIPE, text=True
-        )
+        argv = [sys.executable, "-m", "portway", "help", "http"]
+        told = subprocess.run(argv, stdout=gone, stderr=subprocess.PIPE, text=True, env=env)
     assert (told.returncode, told.stderr) == (1, "")

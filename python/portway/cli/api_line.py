@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from portway.api import catalogue
 from portway.api.catalogue import METAVARS, Command
-from portway.cli.commands import API, HELP_FLAGS
+from portway.cli.commands import API, HELP_FLAGS, SESSION_METADATA
 from portway.cli.describe import Flag, Spec
 
 KEY: Flag = (("--api-key",), "KEY", "Key of the API; else of a variable, or of the file", False)
@@ -49,12 +49,13 @@ def common() -> tuple[Flag, ...]:
     """Flags that all commands of the API have. What else every command has is taken and not listed."""
     from portway.cli import tree
 
-    shared = [flag for flag in tree.COMMON if flag[0][0] != "--metadata"]
+    shared = [flag for flag in tree.COMMON if flag[0][0] not in ("--metadata", SESSION_METADATA)]
     return KEY, URL, *((names, value, text, names[0] not in LISTED) for names, value, text, _ in shared)
 
 
 def locate(words: list[str]) -> Line:
     """The longest command that `words` begin with, flags looked past wherever they stand."""
+    words = _without_session(words)
     name, at = "", 0
     command: Command | None = None
     rest: list[str] = []
@@ -75,6 +76,14 @@ def locate(words: list[str]) -> Line:
         else:
             return Line(name, None, [*rest, *words[at:]], word)
     return Line(name, command, rest)
+
+
+def _without_session(words: list[str]) -> list[str]:
+    """The words that are about the API; metadata of a session may stand in front of every command."""
+    if SESSION_METADATA in words:
+        at = words.index(SESSION_METADATA)
+        return _without_session([*words[:at], *words[at + 2 :]])
+    return [word for word in words if not word.startswith(f"{SESSION_METADATA}=")]
 
 
 def _valued() -> set[str]:

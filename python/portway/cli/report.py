@@ -28,7 +28,9 @@ def answered(text: str) -> None:
     """Tells a result that is for programs: in UTF-8, whatever the language of the system."""
     try:
         sys.stdout.flush()
-        sys.stdout.buffer.write(f"{text}\n".encode())
+        rest = memoryview(f"{text}\n".encode())
+        while rest:  # without a buffer it may be written in parts
+            rest = rest[sys.stdout.buffer.write(rest) :]
     except OSError:
         dropped(1)
         raise
