@@ -9,6 +9,7 @@ import pytest
 
 from api.told import Run
 from harness.api import KEY, Api, Reply
+from portway.api.client import checked_url
 
 OTHER = "2bXn5QyRk1VdLw8sZt4UaGc7Hm3_9notThisOne0000000000"
 
@@ -130,6 +131,19 @@ def test_an_address_that_is_none_is_refused_and_not_repeated(url: str, call: Run
     told = call("endpoints", "list", url=url)
     assert told.errors == ["The address of the API is none: write a URL such as https://api.example.com."]
     assert "hunter2" not in told.err
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("HTTPS://API.Example.com:8443/v2/", "https://api.example.com:8443/v2"),
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        (" https://192.0.2.1 ", "https://192.0.2.1"),
+    ],
+)
+def test_an_address_has_one_spelling(written: str, read: str) -> None:
+    assert checked_url(written) == read
 
 
 @pytest.mark.parametrize("url", ["http://api.example.com", "http://192.0.2.1:80", "http://localhost.example.com"])

@@ -139,6 +139,9 @@ echo "${COMPREPLY[@]}"
     [
         ("portway config add-a", "add-authtoken add-api-key"),
         ("portway http --log = s", "stdout stderr"),
+        ("portway api reserved-d", "reserved-domains"),
+        ("portway api edges https-routes cr", "create"),
+        ("portway api endpoints create --pooling-enabled = f", "false"),
         ("portway http --log =", "stdout stderr false"),
         ("portway http ''", ""),
     ],
