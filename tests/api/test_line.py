@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from api.told import Run
-from harness.api import KEY, Api, identifier
+from harness.api import KEY, Api, Reply, identifier
 from portway.api.request import listed
 from portway.cli.candidates import candidates
 
@@ -174,6 +174,27 @@ def test_a_file_is_sent_byte_for_byte(api: Api, call: Run, tmp_path: Path) -> No
         == 0
     )
     assert api.last.json == {"url": url, "bindings": ["internal"], "traffic_policy": "on_http_request: []\r\n# ä\r\n"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (Reply(404, b"gone"), "Not Found"),
+        (Reply(200, b"\xff\xfe"), "is no text"),
+        (Reply(200, b"a" * ((1 << 20) + 1)), "is too large"),
+        (Reply(raw=b"SSH-2.0\r\n\r\n"), "cannot fetch"),
+        (Reply(raw=b""), "cannot fetch"),
+    ],
+    ids=("not there", "no text", "large", "no HTTP", "nothing"),
+)
+def test_a_policy_that_cannot_be_fetched_is_told(
+    reply: Reply, said: str, api: Api, call: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "answer", lambda seen: reply)
+    told = call("endpoints", "create", "--url", "https://a.test", "--traffic-policy-url", f"{api.url}/policy")
+    assert told.code == 1
+    assert told.errors[0].startswith('invalid argument for "--traffic-policy-url" flag: ')
+    assert said in told.errors[0]
 
 
 def test_at_signs_are_not_special(api: Api, call: Run) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -89,6 +90,14 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
+class Mumbling(socketserver.BaseRequestHandler):
+    """Speaks something else."""
+
+    def handle(self) -> None:
+        self.request.sendall(b"SSH-2.0-other\r\n\r\n")
+        self.request.recv(1 << 16)
+
+
 @pytest.fixture
 def releases(tmp_path: Path) -> Iterator[Releases]:
     made = Releases(tmp_path)
@@ -147,6 +156,7 @@ def test_the_newest_version_stays(releases: Releases) -> None:
         ("major step", "--major"),
         ("needs a step between", "update to 0.1.5 first"),
         ("nonsense", "cannot be read"),
+        ("no HTTP", "Cannot fetch"),
     ],
 )
 def test_what_cannot_be_trusted_changes_nothing(trouble: str, said: str, releases: Releases) -> None:
@@ -180,6 +190,8 @@ def test_what_cannot_be_trusted_changes_nothing(trouble: str, said: str, release
         releases.change(min_from="0.1.5")
     elif trouble == "nonsense":
         releases.change(version="new")
+    elif trouble == "no HTTP":
+        releases.server.RequestHandlerClass = Mumbling
     done = run(executable, "update")
     assert done.returncode == 1
     assert said in done.stderr, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import urllib.request
 from pathlib import Path
 
@@ -46,10 +47,15 @@ class Sources:
             raise ValueError(f"traffic_policy_url: {url!r} is no http or https URL")
         try:
             with urllib.request.urlopen(url, timeout=POLICY_TIMEOUT) as response:  # noqa: S310 - checked above
-                text: bytes = response.read(LARGEST)
-        except OSError as error:
+                content: bytes = response.read(LARGEST + 1)
+        except (OSError, http.client.HTTPException) as error:
             raise ValueError(f"traffic_policy_url: cannot fetch {url}: {getattr(error, 'reason', error)}") from None
-        return text.decode(errors="replace")
+        if len(content) > LARGEST:
+            raise ValueError(f"traffic_policy_url: {url} is too large")
+        try:
+            return content.decode()
+        except UnicodeDecodeError:
+            raise ValueError(f"traffic_policy_url: {url} is no text") from None
 
 
 class Names(Sources):

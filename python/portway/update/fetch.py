@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -31,7 +32,7 @@ def stream(url: str, take: Callable[[bytes], object], most: int, proxy: str = ""
                 take(data)
     except urllib.error.HTTPError as error:
         raise UpdateError(f"{url} answers with status {error.code}.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise UpdateError(f"Cannot fetch {url}: {reason}.") from None
     return count
