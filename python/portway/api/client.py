@@ -61,7 +61,7 @@ class Client:
         lost = "" if request.method == "GET" else f" {LOST}"
         try:
             with self._opener().open(message, timeout=TIMEOUT) as response:
-                return _answer(response, time.monotonic() + LONGEST)
+                return _answer(response, time.monotonic() + LONGEST, lost)
         except TimeoutError:
             raise UnreachableError(f"{self.base} did not answer within {TIMEOUT} s.{lost}") from None
         except http.client.IncompleteRead:
@@ -122,16 +122,16 @@ def _cause(error: object) -> str:
     return str(getattr(error, "strerror", None) or error).rstrip(".")
 
 
-def _answer(response: http.client.HTTPResponse, end: float) -> Answer:
+def _answer(response: http.client.HTTPResponse, end: float, lost: str) -> Answer:
     parts: list[bytes] = []
     count = 0
     while data := response.read(1 << 16):
         parts.append(data)
         count += len(data)
         if count > LARGEST:
-            raise UnreachableError(f"The answer is larger than {LARGEST >> 20} MiB.")
+            raise UnreachableError(f"The answer is larger than {LARGEST >> 20} MiB.{lost}")
         if time.monotonic() > end:
-            raise TimeoutError
+            raise UnreachableError(f"The answer did not end within {LONGEST} s.{lost}")
     if response.length:
         raise http.client.IncompleteRead(b"")
     return Answer(
