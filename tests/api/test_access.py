@@ -34,11 +34,19 @@ def test_key_and_address_are_in_the_file(form: str, api: Api, program: Run, home
     assert api.last.headers["authorization"] == f"Bearer {KEY}"
 
 
-def test_a_key_that_was_added_is_the_one_that_is_used(api: Api, program: Run, home: Path) -> None:
-    path = configured(home, f"version: 3\nagent:\n  api_url: {api.url}\n")
+def test_key_and_address_that_were_added_are_used(api: Api, program: Run, home: Path) -> None:
     assert program("config", "add-api-key", KEY).code == 0
-    assert f"api_key: {KEY}" in path.read_text()
+    told = program("config", "add-api-url", f"{api.url}/")
+    path = home / "config" / "portway" / "portway.yml"
+    assert told.out == f"API URL saved to configuration file: {path}\n"
+    assert path.read_text() == f'version: "3"\nagent:\n    api_url: {api.url}\n    api_key: {KEY}\n'
     assert program("api", "credentials", "list").code == 0
+
+
+@pytest.mark.parametrize("url", ["api.example.com", "http://api.example.com", "https://u:p@a.test", ""])
+def test_an_address_that_cannot_be_used_is_not_saved(url: str, program: Run, home: Path) -> None:
+    assert program("config", "add-api-url", url).code == 1
+    assert not (home / "config").exists()
 
 
 def test_a_flag_wins_over_a_variable_and_a_variable_over_a_file(api: Api, program: Run, home: Path) -> None:
@@ -81,13 +89,11 @@ def test_without_a_key_nothing_is_sent(api: Api, program: Run, home: Path) -> No
     assert api.seen == []
 
 
-def test_without_an_address_nothing_is_sent_and_it_is_told_where_it_goes(program: Run, home: Path) -> None:
+def test_without_an_address_nothing_is_sent_and_it_is_told_how_to_save_it(program: Run, home: Path) -> None:
     told = program("api", "endpoints", "list", "--api-key", KEY)
-    file = home / "config" / "portway" / "portway.yml"
     assert (told.code, told.out) == (1, "")
-    assert told.errors == [
-        f"It is not known where the API is: write api_url under agent: in {file}, or give --api-url or PORTWAY_API_URL."
-    ]
+    (error,) = told.errors
+    assert error.startswith("It is not known where the API is: save its address with `portway config add-api-url URL`")
     assert len(program("api", "endpoints", "list").errors) == 2
 
 

@@ -342,7 +342,7 @@ def test_bytes_that_are_no_text_are_refused(program: Run, api: Api) -> None:
 def test_the_api_lists_its_resources(call: Run, program: Run) -> None:
     told = program("api")
     assert (told.code, told.err) == (0, "")
-    assert told.out.index("Examples:\n  portway config add-api-key KEY") < told.out.index("Usage:")
+    assert told.out.index("Examples:\n  portway config add-api-url https://api.example.com") < told.out.index("Usage:")
     assert "\n  endpoints  " in told.out
     assert "\n  edge-modules  " in told.out
     assert told.out == program("api", "--help").out == program("help", "api").out
@@ -383,7 +383,7 @@ def test_under_the_name_ngrok_it_goes_by_that_name(program: Run, ngrok: Path) ->
     assert program("api", "bogus", program=str(ngrok)).errors[-1] == "See `ngrok api --help`."
     told = program("api", "endpoints", "list", program=str(ngrok))
     assert "`ngrok config add-api-key KEY`" in told.errors[0]
-    assert "/ngrok/ngrok.yml" in told.errors[1]
+    assert "`ngrok config add-api-url URL`" in told.errors[1]
 
 
 @pytest.mark.parametrize("columns", ["34", "59", "80", "200"])

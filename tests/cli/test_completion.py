@@ -137,7 +137,7 @@ echo "${COMPREPLY[@]}"
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("portway config add-a", "add-authtoken add-api-key"),
+        ("portway config add-a", "add-authtoken add-api-key add-api-url"),
         ("portway http --log = s", "stdout stderr"),
         ("portway api reserved-d", "reserved-domains"),
         ("portway api edges https-routes cr", "create"),
@@ -155,7 +155,7 @@ def test_bash_completes(installed: Path, typed: str, offered: str) -> None:
 def test_fish_completes(installed: Path) -> None:
     code = "portway completion fish | source; complete -C 'portway config add-a'"
     told = subprocess.run(["fish", "-c", code], capture_output=True, text=True)
-    assert {line.split("\t")[0] for line in told.stdout.splitlines()} == {"add-authtoken", "add-api-key"}
+    assert {line.split("\t")[0] for line in told.stdout.splitlines()} == {"add-authtoken", "add-api-key", "add-api-url"}
 
 
 @pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh here")
@@ -172,4 +172,4 @@ def test_powershell_completes(installed: Path) -> None:
         "(TabExpansion2 'portway config add-a' 20).CompletionMatches.CompletionText"
     )
     told = subprocess.run(["pwsh", "-NoProfile", "-Command", code], capture_output=True, text=True)
-    assert told.stdout.split() == ["add-authtoken", "add-api-key"]
+    assert told.stdout.split() == ["add-authtoken", "add-api-key", "add-api-url"]

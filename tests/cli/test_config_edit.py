@@ -136,6 +136,7 @@ def test_a_file_that_cannot_be_changed_without_harm_stays_as_it_is(
     [
         ("add-authtoken", "tok", "Authtoken saved", "authtoken"),
         ("add-api-key", "key", "API key saved", "api_key"),
+        ("add-api-url", "https://e.test", "API URL saved", "api_url"),
         ("add-connect-url", "e.test:443", "Connect URL saved", "connect_url"),
         ("add-server-addr", "e.test:443", "Connect URL saved", "connect_url"),
     ],

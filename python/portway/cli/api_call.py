@@ -90,8 +90,8 @@ class Access(NamedTuple):
             )
         if not agent.get("api_url"):
             missing.append(
-                "It is not known where the API is: write api_url under agent: "
-                f"in {found.write}, or give --api-url or PORTWAY_API_URL."
+                f"It is not known where the API is: save its address with `{program} config add-api-url URL`, "
+                "or give it as --api-url or PORTWAY_API_URL."
             )
         if missing:
             raise CommandError("\n".join(missing))

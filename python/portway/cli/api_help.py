@@ -12,6 +12,7 @@ from portway.cli.help import Page, of_spec, shown
 
 ABOUT = "Use the API: endpoints, domains, credentials and the rest. The answer is JSON on stdout."
 EXAMPLES = """\
+  portway config add-api-url https://api.example.com         once
   portway config add-api-key KEY                             once
   portway api endpoints list                                 what is online
   portway api reserved-domains create --domain example.com   a domain of your own

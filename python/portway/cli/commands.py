@@ -29,6 +29,7 @@ COMMANDS = {
     "config upgrade": ("config_upgrade", "Bring the configuration file to a later version"),
     "config add-authtoken": ("config", "Save the authtoken of this agent"),
     "config add-api-key": ("config", "Save the key of `portway api`"),
+    "config add-api-url": ("config", "Save the address of the API"),
     "config add-connect-url": ("config", "Save the address of the edge"),
     "config add-server-addr": ("config", ""),
     "authtoken": ("config", ""),

@@ -31,6 +31,13 @@ def add_api_key(given: Given, key: Annotated[str, typer.Argument(metavar="KEY")]
     _save(given, "api_key", key, "API key")
 
 
+def add_api_url(given: Given, address: Annotated[str, typer.Argument(metavar="URL")]) -> None:
+    """Save the address of the API, for `portway api`."""
+    from portway.api.client import checked_url
+
+    _save(given, "api_url", checked_url(address), "API URL")
+
+
 def add_connect_url(given: Given, address: Annotated[str, typer.Argument(metavar="HOST:PORT")]) -> None:
     """Save the address of the edge."""
     from portway.config import values
@@ -219,6 +226,9 @@ AUTHTOKEN = """\
 API_KEY = """\
   portway config add-api-key KEY
 """
+API_URL = """\
+  portway config add-api-url https://api.example.com
+"""
 CONNECT_URL = """\
   portway config add-connect-url connect.example.com:4443
 """
@@ -229,5 +239,6 @@ join_command = partial(command, join, (), JOIN)
 add_authtoken_command = partial(command, add_authtoken, (), AUTHTOKEN)
 authtoken_command = add_authtoken_command
 add_api_key_command = partial(command, add_api_key, (), API_KEY)
+add_api_url_command = partial(command, add_api_url, (), API_URL)
 add_connect_url_command = partial(command, add_connect_url, (), CONNECT_URL)
 add_server_addr_command = add_connect_url_command

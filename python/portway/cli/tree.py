@@ -551,6 +551,15 @@ COMMANDS: dict[str, Spec] = {
         ),
         (),
     ),
+    'config add-api-url': (
+        'Save the address of the API, for `portway api`.',
+        '',
+        '  portway config add-api-url https://api.example.com',
+        (
+            ('URL', '', True),
+        ),
+        (),
+    ),
     'config add-connect-url': (
         'Save the address of the edge.',
         '',
