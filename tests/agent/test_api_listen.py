@@ -165,13 +165,9 @@ def test_false_is_no_interface(agents: Agents, tmp_path: Path) -> None:
 
 
 def _listening(process: Process) -> set[str]:
-    ours = _sockets(process)
+    ours = process.files()
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     return {fields[1] for line in lines if (fields := line.split())[3] == "0A" and f"socket:[{fields[9]}]" in ours}
-
-
-def _sockets(process: Process) -> set[str]:
-    return {str(entry.readlink()) for entry in Path(f"/proc/{process.pid}/fd").iterdir()}
 
 
 def test_the_screen_shows_its_address(

@@ -98,11 +98,7 @@ def test_two_of_them_side_by_side(alone: Agents, upstreams: Upstreams) -> None:
 def test_its_edge_listens_on_loopback_only(alone: Agents, upstream: HttpUpstream) -> None:
     agent = alone.http(str(upstream.port))
     agent.up()
-    ours = {
-        link
-        for entry in Path(f"/proc/{agent.process.pid}/fd").iterdir()
-        if (link := str(entry.readlink())).startswith("socket:")
-    }
+    ours = agent.process.files()
     listening = [
         fields[1]
         for family in ("tcp", "tcp6")

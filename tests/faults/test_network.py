@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from signal import SIGINT
 
@@ -282,10 +281,7 @@ def test_an_agent_that_waits_for_an_answer_ends_when_it_is_told_to(agents: Agent
 def _dials(agent: Agent, port: int) -> bool:
     """Whether it has a connection to that port under way (state SYN_SENT)."""
     wanted = f"0100007F:{port:04X}"
-    ours = set()
-    for fd in Path(f"/proc/{agent.process.pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
-            ours.add(str(fd.readlink()))
+    ours = agent.process.files()
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     return any(line.split()[2] == wanted and f"socket:[{line.split()[9]}]" in ours for line in lines)
 

@@ -60,7 +60,7 @@ class Machine:
     def _leader(self) -> int:
         assert self.process.running(), self.process.shown()
         for pid in _children(self.process.pid):
-            with contextlib.suppress(FileNotFoundError):  # one of those on the way to it, gone by now
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # one on the way to it, gone by now
                 if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
                     return pid
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -178,6 +179,14 @@ class Process:
 
     def open_files(self) -> int:
         return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
+
+    def files(self) -> set[str]:
+        """What its descriptors lead to, as `/proc` tells it, without those that are closed meanwhile."""
+        found = set()
+        for descriptor in Path(f"/proc/{self.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found.add(str(descriptor.readlink()))
+        return found
 
     # === its end
 
