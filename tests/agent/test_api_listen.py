@@ -17,7 +17,7 @@ from harness.agents import Agent, Agents
 from harness.edge import isolated
 from harness.local import JSON, LocalApi, local
 from harness.network import Network
-from harness.process import Process, portway
+from harness.process import portway
 from harness.raw import RawVisitor
 from harness.terminal import Terminal
 from harness.upstreams import HttpUpstream
@@ -71,8 +71,11 @@ def held(alone: Agents) -> Iterator[Held]:
 
 def test_a1_b3_where_the_usual_port_is_taken_it_is_the_next_free_one(start: Start, held: Held) -> None:
     held.take(4040)
-    found = [local(start(within=held.network.within)).port for _ in range(2)]
-    assert found == [4041, 4042]
+    found = [local(start(within=held.network.within)) for _ in range(2)]
+    assert [api.port for api in found] == [4041, 4042]
+    for api in found:
+        assert api.addr.startswith("127.0.0.1:")
+        assert held.network.run(partial(api.get, "/api"))["uri"] == "/api"
 
 
 def test_the_search_passes_over_a_port_that_browsers_refuse(start: Start, held: Held) -> None:
@@ -158,16 +161,10 @@ def test_false_is_no_interface(agents: Agents, tmp_path: Path) -> None:
     agent = agents.agent("start", "--none", "--config", str(config))
     agent.process.wait_for("tunnel session started")
     assert "starting web service" not in agent.process.text()
-    assert not _listening(agent.process)
+    assert not agent.process.listening()
     with_one = agents.agent("start", "--none")
     port = local(with_one).port
-    assert _listening(with_one.process) == {f"0100007F:{port:04X}"}
-
-
-def _listening(process: Process) -> set[str]:
-    ours = process.files()
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    return {fields[1] for line in lines if (fields := line.split())[3] == "0A" and f"socket:[{fields[9]}]" in ours}
+    assert with_one.process.listening() == {f"0100007F:{port:04X}"}
 
 
 def test_the_screen_shows_its_address(

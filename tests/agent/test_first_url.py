@@ -98,13 +98,7 @@ def test_two_of_them_side_by_side(alone: Agents, upstreams: Upstreams) -> None:
 def test_its_edge_listens_on_loopback_only(alone: Agents, upstream: HttpUpstream) -> None:
     agent = alone.http(str(upstream.port))
     agent.up()
-    ours = agent.process.files()
-    listening = [
-        fields[1]
-        for family in ("tcp", "tcp6")
-        for line in Path(f"/proc/net/{family}").read_text().splitlines()[1:]
-        if (fields := line.split())[3] == "0A" and f"socket:[{fields[9]}]" in ours
-    ]
+    listening = agent.process.listening()
     assert listening
     loopback = ("0100007F:", "00000000000000000000000001000000:")
     assert all(address.startswith(loopback) for address in listening), listening

@@ -188,6 +188,16 @@ class Process:
                 found.add(str(descriptor.readlink()))
         return found
 
+    def listening(self) -> set[str]:
+        """Where it listens, as `/proc/net` has addresses: `0100007F:0FC8`."""
+        ours = self.files()
+        return {
+            fields[1]
+            for family in ("tcp", "tcp6")
+            for line in Path(f"/proc/net/{family}").read_text().splitlines()[1:]
+            if (fields := line.split())[3] == "0A" and f"socket:[{fields[9]}]" in ours
+        }
+
     # === its end
 
     def signal(self, number: signal.Signals) -> None:

@@ -223,7 +223,7 @@ impl Board {
 
     /// Connections of visitors so far.
     pub(crate) fn visits(&self) -> u64 {
-        self.traffic.connections.figures().count
+        self.traffic.connections.count()
     }
 
     /// A request went by; its status is told later, by [`answered`](Self::answered).

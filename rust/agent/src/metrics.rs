@@ -113,6 +113,11 @@ impl Meter {
         self.change(|counted| counted.end(length));
     }
 
+    /// How many there were so far.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.lock().count
+    }
+
     pub(crate) fn figures(&self) -> Figures {
         let mut counted = self.0.lock();
         counted.tick(Instant::now());

@@ -26,7 +26,7 @@ pub(crate) fn wait() {
 #[cfg(unix)]
 #[allow(unsafe_code)]
 fn unread() -> Option<usize> {
-    use std::os::fd::AsFd;
+    use std::os::fd::{AsFd, AsRawFd};
     use std::os::unix::fs::FileTypeExt;
     let file = std::fs::File::from(std::io::stdout().as_fd().try_clone_to_owned().ok()?);
     if !file.metadata().ok()?.file_type().is_fifo() {
@@ -34,13 +34,7 @@ fn unread() -> Option<usize> {
     }
     let mut count: libc::c_int = 0;
     // SAFETY: the descriptor is open as long as `file` is, and FIONREAD writes one `int`, which `count` is.
-    let asked = unsafe {
-        libc::ioctl(
-            std::os::fd::AsRawFd::as_raw_fd(&file),
-            libc::FIONREAD,
-            &raw mut count,
-        )
-    };
+    let asked = unsafe { libc::ioctl(file.as_raw_fd(), libc::FIONREAD, &raw mut count) };
     (asked == 0).then(|| usize::try_from(count).unwrap_or(0))
 }
 
