@@ -69,11 +69,12 @@ fn processor_time() -> Duration {
         libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
         usage
     };
-    let micros = |time: libc::timeval| {
-        Duration::from_secs(time.tv_sec.unsigned_abs())
-            + Duration::from_micros(u64::from(time.tv_usec.unsigned_abs() as u32))
+    // The width of both fields differs between systems.
+    let spent = |time: libc::timeval| {
+        Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0))
+            + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
     };
-    micros(usage.ru_utime) + micros(usage.ru_stime)
+    spent(usage.ru_utime) + spent(usage.ru_stime)
 }
 
 #[cfg(not(unix))]
