@@ -102,10 +102,8 @@ impl AsyncRead for AgentSocket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        #[cfg(target_os = "linux")]
         if self.quick.load(Ordering::Relaxed) {
-            // Where it cannot be set, reading goes on as well, only slower.
-            let _ = socket2::SockRef::from(&self.inner).set_tcp_quickack(true);
+            acknowledge_at_once(&self.inner);
         }
         Pin::new(&mut self.inner).poll_read(cx, buf)
     }
@@ -114,6 +112,15 @@ impl AsyncRead for AgentSocket {
 impl AsyncWrite for AgentSocket {
     pass_on!(inner: poll_write, poll_write_vectored, is_write_vectored, poll_flush, poll_shutdown);
 }
+
+/// What comes next, that is. Where it cannot be set, reading goes on as well, only slower.
+#[cfg(target_os = "linux")]
+fn acknowledge_at_once(socket: &TcpStream) {
+    let _ = socket2::SockRef::from(socket).set_tcp_quickack(true);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn acknowledge_at_once(_: &TcpStream) {}
 
 /// Reads a PROXY header, version 1 or 2, that something in front has written: the visitor's
 /// address where it tells one, and the bytes that followed it.

@@ -134,7 +134,7 @@ impl Resized {
         if self.signal.recv().await.is_some() {
             return;
         }
-        // Elsewhere the next redraw finds the new size.
+        // Elsewhere the keyboard tells of it.
         std::future::pending::<()>().await;
     }
 }

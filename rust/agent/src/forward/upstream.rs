@@ -166,7 +166,10 @@ impl Upstream {
                     .map_err(|error| cause(&error))
             }
             #[cfg(not(unix))]
-            Self::Unix(_) => Err(Unreachable("there are no unix sockets here".into())),
+            Self::Unix(path) => Err(Unreachable(format!(
+                "there are no unix sockets here, so {} is none",
+                path.display()
+            ))),
             Self::Folder(_) => Err(Unreachable("a folder is not connected to".into())),
         }
     }

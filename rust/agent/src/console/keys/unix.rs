@@ -1,55 +1,22 @@
-//! What is typed while the screen is shown. Ctrl+C and Ctrl+Z are signals and not among it.
+//! The bytes that a terminal sends.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
-const CTRL_L: u8 = 0x0c;
-const CTRL_U: u8 = 0x15;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
-/// What a key means here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Key {
-    Help,
-    Update,
-    Yes,
-    Redraw,
-    /// It means nothing by itself, but ends what is asked or shown.
-    Other,
-}
-
-// === impl Key ===
-
-impl Key {
-    /// The keys in bytes from a terminal. A key that sends several, such as an arrow, is one.
-    pub(super) fn all(bytes: &[u8]) -> Vec<Self> {
-        if let [0x1b, _, ..] = bytes {
-            return vec![Self::Other];
-        }
-        let one = |byte: &u8| match byte {
-            b'?' | b'h' => Self::Help,
-            b'y' | b'Y' => Self::Yes,
-            &CTRL_U => Self::Update,
-            &CTRL_L => Self::Redraw,
-            _ => Self::Other,
-        };
-        bytes.iter().map(one).collect()
-    }
-}
+use super::Key;
 
 /// The keyboard, where standard input is a terminal.
-pub(super) struct Keyboard {
-    #[cfg(unix)]
-    input: Option<tokio::io::unix::AsyncFd<io::Stdin>>,
+pub(in crate::console) struct Keyboard {
+    input: Option<AsyncFd<io::Stdin>>,
 }
 
 // === impl Keyboard ===
 
-#[cfg(unix)]
 impl Keyboard {
     #[allow(unsafe_code)]
-    pub(super) fn open() -> Self {
-        use std::io::IsTerminal;
-        use tokio::io::Interest;
-        use tokio::io::unix::AsyncFd;
+    pub(in crate::console) fn open() -> Self {
         let input = io::stdin();
         let input = input
             .is_terminal()
@@ -65,7 +32,7 @@ impl Keyboard {
     ///
     /// # Cancel safety
     /// Nothing is lost.
-    pub(super) async fn typed(&mut self) -> Vec<Key> {
+    pub(in crate::console) async fn typed(&mut self) -> Vec<Key> {
         while let Some(input) = &self.input {
             let Ok(mut ready) = input.readable().await else {
                 break;
@@ -73,7 +40,7 @@ impl Keyboard {
             let mut bytes = [0; 64];
             match read(&mut bytes) {
                 Some(0) => break, // hung up
-                Some(count) => return Key::all(&bytes[..count]),
+                Some(count) => return keys(&bytes[..count]),
                 None => ready.clear_ready(),
             }
         }
@@ -84,7 +51,6 @@ impl Keyboard {
 
 /// What there is to read, at once; nothing: it was for nothing that we were woken. The terminal is
 /// shared with whoever started us, so it is not made non-blocking.
-#[cfg(unix)]
 #[allow(unsafe_code)]
 fn read(bytes: &mut [u8]) -> Option<usize> {
     let mut asked = libc::pollfd {
@@ -103,15 +69,16 @@ fn read(bytes: &mut [u8]) -> Option<usize> {
     }
 }
 
-#[cfg(not(unix))]
-impl Keyboard {
-    pub(super) fn open() -> Self {
-        Self {}
+/// The keys in bytes from a terminal. A key that sends several, such as an arrow, is one.
+fn keys(bytes: &[u8]) -> Vec<Key> {
+    if let [0x1b, _, ..] = bytes {
+        return vec![Key::Other];
     }
-
-    pub(super) async fn typed(&mut self) -> Vec<Key> {
-        std::future::pending().await
-    }
+    let one = |&byte: &u8| match byte {
+        1..=26 => Key::of(char::from(byte | 0x60), true),
+        _ => Key::of(char::from(byte), false),
+    };
+    bytes.iter().map(one).collect()
 }
 
 #[cfg(test)]
@@ -121,10 +88,10 @@ mod tests {
     #[test]
     fn keys_are_told_apart_and_an_arrow_is_one() {
         assert_eq!(
-            Key::all(b"?\x15y\x0cq"),
+            keys(b"?\x15y\x0cq"),
             [Key::Help, Key::Update, Key::Yes, Key::Redraw, Key::Other]
         );
-        assert_eq!(Key::all(b"\x1b[A"), [Key::Other]);
-        assert_eq!(Key::all(b"\x1b"), [Key::Other]);
+        assert_eq!(keys(b"\x1b[A"), [Key::Other]);
+        assert_eq!(keys(b"\x1b"), [Key::Other]);
     }
 }
