@@ -106,6 +106,15 @@ def test_the_report_has_all_steps_and_no_secret(edge: Edge, tmp_path: Path) -> N
             assert secret not in text
 
 
+@pytest.mark.parametrize("words", [["-w", "mine.json"], ["-w=mine.json"], ["--write-report", "mine.json"]], ids=" ".join)
+def test_the_report_is_in_the_file_that_was_named(words: list[str], edge: Edge, tmp_path: Path) -> None:
+    argv = [*portway(), "diagnose", "--internet", "off", *words]
+    env = {**isolated(tmp_path / "home"), **edge.agent_env()}
+    done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "Report written to mine.json\n"), done.stdout
+    assert json.loads((tmp_path / "mine.json").read_text())["result"] == "ok"
+
+
 def test_without_an_edge_there_is_nothing_to_test(tmp_path: Path) -> None:
     result = diagnose(tmp_path, {})
     assert result.code == 1
@@ -248,6 +257,7 @@ def test_no_ipv6(edge: Edge, tmp_path: Path) -> None:
     assert result.grade("IPv6 - ", "Name Resolution") == "WARN"
     assert "8011" in result.codes
     assert "IPv6 - " not in diagnose(tmp_path, edge.agent_env()).text
+    assert "IPv6 - " not in diagnose(tmp_path, edge.agent_env(), "--ipv6", "False").text
 
 
 def test_a_proxy_that_is_not_there(edge: Edge, tmp_path: Path) -> None:

@@ -635,9 +635,7 @@ COMMANDS: dict[str, Spec] = {
         'Test every step of the way to the edge: names, proxies, TCP, TLS, the protocol and the login.',
         'What is wrong is told with what to do about it; the report has all details and no secrets.',
         '  portway diagnose\n  portway diagnose --ipv6 --write-report report.json\n  portway diagnose --internet off        where there is no internet, and need not be',
-        (
-            ('switch', '', False),
-        ),
+        (),
         (
             (('-6', '--ipv6'), '', 'Test IPv6 by itself too', False),
             (('--no-ipv6',), '', '', True),
