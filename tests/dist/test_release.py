@@ -95,7 +95,9 @@ def test_winget_finds_the_archives(released: Path) -> None:
     assert set(files) == {f"Portway.Portway{kind}.yaml" for kind in ("", ".installer", ".locale.en-US")}
     for one in files.values():
         assert (one["PackageIdentifier"], one["PackageVersion"]) == ("Portway.Portway", __version__)
-    installers = {one["Architecture"]: one for one in files["Portway.Portway.installer.yaml"]["Installers"]}
+    told = files["Portway.Portway.installer.yaml"]
+    assert told["ArchiveBinariesDependOnPath"] is True, "by a link the program would not find what is beside it"
+    installers = {one["Architecture"]: one for one in told["Installers"]}
     for arch, name in (("x64", "amd64"), ("arm64", "arm64")):
         file = released / f"portway-{__version__}-windows-{name}.zip"
         assert installers[arch]["InstallerUrl"] == f"{URL}/{file.name}"
