@@ -168,6 +168,25 @@ def test_b12_names_and_all_can_be_revoked_and_nothing_else(edge: Edge, alone: Ag
         assert process.text("err").startswith("ERROR:")
 
 
+def test_b12_the_beginning_of_a_serial_number_is_enough_and_nothing_is_said_to_be_revoked_that_is_not(
+    edge: Edge, alone: Agents
+) -> None:
+    first = shown(edge)
+    serial = f"{first.serial_number:032x}"
+    nobody = "".join("0" if digit == "f" else "f" for digit in serial[:8])
+    process = alone.run("edge", "ca", "revoke", nobody, "--data-dir", str(edge.data), log=False)
+    assert process.wait() == 1, "the CA has signed no such certificate"
+    assert nobody in process.text("err")
+    assert ca(edge, alone, "revoke", serial[:8]) == "1 certificate revoked"
+    until("it shows another", lambda: shown(edge).serial_number != first.serial_number)
+    # Two that begin alike: which one is meant is not guessed.
+    with (edge.data / "issued.txt").open("a") as notes:
+        notes.write(f"{serial[:8]}{'0' * 24} 2099-01-01 a.test\n")
+    process = alone.run("edge", "ca", "revoke", serial[:8], "--data-dir", str(edge.data), log=False)
+    assert process.wait() == 1
+    assert "2 serial numbers begin with" in process.text("err")
+
+
 def turned_away(edge: PlayedEdge) -> None:
     """An agent comes, looks at the certificate, and says nothing to who shows it."""
     raw, _ = edge.listener.accept()
