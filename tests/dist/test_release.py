@@ -32,8 +32,17 @@ def test_the_list_of_what_is_in_it_has_every_crate_with_its_checksum(made: Made)
         assert f'name = "{one["name"]}"\nversion = "{one["version"]}"\n' in lock
         assert f'checksum = "{checksum["content"]}"' in lock
         assert one["licenses"][0]["expression"]
-    python = {one["name"] for one in told["components"]} - {one["name"] for one in crates.values()}
-    assert {"typer", "pyyaml", "click"} <= python
+    others = [one for one in told["components"] if one["purl"] not in crates]
+    page = {f"pkg:npm/{one['name'].lower()}@{one['version']}" for one in read()["scripts"]}
+    wanted = (ROOT / "packaging" / "requirements.txt").read_text()
+    python = {
+        f"pkg:pypi/{name.lower().replace('_', '-')}@{version}"
+        for name, version in re.findall(r"^([\w.-]+)==(\S+)$", wanted, re.MULTILINE)
+    }
+    assert {one["purl"] for one in others} == page | python
+    for one in told["components"]:
+        (licence,) = one["licenses"]
+        assert re.fullmatch(r"\(*[A-Z0-9][\w.-]+\)*( (AND|OR|WITH) \(*[A-Z0-9][\w.-]+\)*)*", licence["expression"]), one
 
 
 def test_it_ends_with_what_could_not_be_made_here_and_why(made: Made) -> None:
