@@ -13,6 +13,7 @@ import pytest
 from conftest import NewEdge
 from harness.edge import Edge, isolated
 from harness.machine import Machine
+from harness.need import ROOT
 from harness.process import Process, portway, until
 from harness.upstreams import HttpUpstream, Upstreams
 from harness.visitor import Visitor
@@ -264,3 +265,11 @@ def test_an_edge_that_is_away_holds_up_nobody(machine: Machine, new_edge: NewEdg
     assert machine.show(UNIT, "ActiveState") == "active"
     edge.restart()
     until("it serves once the edge is back", lambda: serves(edge))
+
+
+def test_what_the_workflow_tries_on_other_systems_works_on_this_one(machine: Machine) -> None:
+    script = ROOT / "packaging" / "try_service.py"
+    tried = machine.run(sys.executable, str(script), *portway())
+    assert tried.returncode == 0, tried.stdout + tried.stderr + machine.journal(UNIT)
+    assert tried.stdout.endswith("installed, served, restarted, stopped and removed\n")
+    assert machine.show(UNIT, "LoadState") == "not-found"
