@@ -127,8 +127,10 @@ def test_a_token_the_edge_does_not_know(edge: Edge, tmp_path: Path) -> None:
     assert result.code == 1
     assert result.grade(heading(env), "Tunnel Protocol") == "OK"
     assert result.grade(heading(env), "Authentication") == "ERROR"
-    assert "Error establishing portway connection:" in result.text
-    assert result.codes
+    cause = result.text.partition("Error establishing portway connection:\n")[2]
+    assert "ERR_NGROK_107" in cause
+    assert cause.count("ERR_NGROK_") == 1
+    assert all(line.strip() for line in cause.splitlines()), cause
     assert "token-of-somebody" not in result.text + json.dumps(result.report)
 
 
@@ -144,6 +146,7 @@ def test_dead_dns(edge: Edge, tmp_path: Path) -> None:
     assert result.grade(heading(env), "Name Resolution") == "ERROR"
     assert "8000" in result.codes
     assert {one["resolver"] for one in result.report["tests"] if one["host"] == "edge.internal"} == {"system"}
+    assert "Is the name spelt right" in result.words
 
 
 def test_localhost_that_is_another_machine(edge: Edge, tmp_path: Path) -> None:
@@ -162,6 +165,7 @@ def test_nobody_listens(edge: Edge, tmp_path: Path) -> None:
     assert result.grade(heading(env), "TCP") == "ERROR"
     assert {"8002", "8007"} <= result.codes
     assert "refused" in result.text
+    assert result.words.endswith("does the edge run, and is this its port for agents?")
 
 
 def test_a_black_hole(edge: Edge, tmp_path: Path) -> None:
@@ -180,6 +184,7 @@ def test_a_black_hole(edge: Edge, tmp_path: Path) -> None:
     assert result.code == 1
     assert result.grade(heading(env), "TCP") == "ERROR"
     assert "no answer within 5s" in result.words
+    assert result.words.endswith("does a firewall on the way let connections through to this port?")
 
 
 def test_one_address_of_two_works(edge: Edge, tmp_path: Path) -> None:
@@ -241,6 +246,9 @@ def test_something_else_answers(edge: Edge, tmp_path: Path) -> None:
     assert result.code == 1
     assert result.grade(heading(env), "Tunnel Protocol") == "ERROR"
     assert {"8004", "8009"} <= result.codes
+    (protocol,) = [one for one in result.report["tests"] if one["name"] == "protocol"]
+    assert "(is it the address for agents?)" in protocol["err"]
+    assert "Is this the edge's address for agents?" in result.words
 
 
 def test_no_internet_is_a_warning_where_the_edge_is_fine(edge: Edge, tmp_path: Path) -> None:
@@ -268,6 +276,7 @@ def test_a_proxy_that_is_not_there(edge: Edge, tmp_path: Path) -> None:
         assert result.code == 1
         assert result.grade("Proxy", title) == "ERROR"
         assert code in result.codes
+        assert "It is named by proxy_url" in result.words
 
 
 def test_a_wrong_clock(edge: Edge, tmp_path: Path) -> None:

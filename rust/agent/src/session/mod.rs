@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use self::bind::BINDS;
 use self::login::heed;
 pub(crate) use self::login::{arch, os};
-pub(crate) use self::message::{call, read};
+pub(crate) use self::message::{call, read, useless};
 use crate::board::Board;
 use crate::crl::{Crl, CrlError};
 use crate::dial::{DialError, Dialer};
@@ -50,6 +50,8 @@ pub(crate) enum SessionError {
     Refused(Refusal),
     #[error("failed to start tunnel: {refusal}")]
     Bind { name: String, refusal: Refusal },
+    #[error("{address} did not answer the login: {reason}")]
+    Unanswered { address: String, reason: String },
     #[error("the edge's answer makes no sense: {0}")]
     Answer(#[from] Malformed),
     #[error("{0}")]
@@ -242,7 +244,17 @@ impl Agent {
             }),
             Err(error) => {
                 mux.close(ErrorCode::NO_ERROR, "giving up");
-                let _ = driver.await;
+                let closed = driver.await;
+                let error = match (error, closed) {
+                    (SessionError::Lost(text), Ok(closed)) if !self.up.has(leg) => {
+                        let told = useless(&closed);
+                        told.map_or(SessionError::Lost(text), |reason| {
+                            let address = address.to_owned();
+                            SessionError::Unanswered { address, reason }
+                        })
+                    }
+                    (error, _) => error,
+                };
                 self.departed(leg, &error.to_string());
                 Err(error)
             }
@@ -402,7 +414,17 @@ impl Agent {
         let failure = heartbeat::beat_nudged(stream, pace, wake, told).await;
         if matches!(failure, Failure::Timeout | Failure::WrongReply) {
             let client_id = self.identity.lock().client_id.clone();
-            tracing::error!(obj = "csess", id = client_id, clientid = client_id, err = ?failure, "heartbeat timeout, terminating session");
+            let err = match failure {
+                Failure::WrongReply => "another answer than the one that was due",
+                _ => "no answer in time",
+            };
+            tracing::error!(
+                obj = "csess",
+                id = client_id,
+                clientid = client_id,
+                err,
+                "heartbeat timeout, terminating session"
+            );
             failed.store(true, Ordering::Relaxed);
             mux.close(ErrorCode::NO_ERROR, "heartbeat timeout");
         }
