@@ -223,7 +223,7 @@ def _cause(sections: Sequence[Section], facts: Facts) -> tuple[str, str]:
 def _advice(section: Section, title: str, detail: str) -> str:
     if section.heading == PROXY:
         return OF_PROXY
-    if detail.startswith("proxy "):  # its own answer, which says enough
+    if detail.startswith("proxy ") or "is it the address for agents?" in detail:  # it says enough by itself
         return ""
     if title == TITLES["tcp"] and "refused" in detail:
         return REFUSED
