@@ -116,6 +116,7 @@ def test_winget_finds_the_archives(released: Path) -> None:
 def test_a_compose_file_starts_an_edge_that_may_do_nothing_else() -> None:
     (edge,) = yaml.safe_load((ROOT / "packaging" / "compose.yml").read_text())["services"].values()
     assert edge["command"][0] == "edge"
+    assert edge["image"] == f"portway:{__version__}", "another version than this"
     assert edge["read_only"] is True
     assert edge["cap_drop"] == ["ALL"]
     image = (ROOT / "packaging" / "image" / "Dockerfile").read_text()
