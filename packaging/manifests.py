@@ -128,6 +128,8 @@ def winget(out: Path, version: str, url: str) -> list[Path]:
     kinds = {
         "installer": "InstallerType: zip\nNestedInstallerType: portable\nNestedInstallerFiles:\n"
         "- RelativeFilePath: portway.exe\n  PortableCommandAlias: portway\n"
+        # It looks for Python beside itself; by a link, which is what winget makes otherwise, it would not find it.
+        "ArchiveBinariesDependOnPath: true\n"
         f"Installers:\n{installers}ManifestType: installer\n",
         "locale.en-US": "PackageLocale: en-US\nPublisher: portway\nPackageName: portway\nLicense: Apache-2.0\n"
         f"PackageUrl: {url}\nShortDescription: {DESCRIPTION}\nManifestType: defaultLocale\n",

@@ -1,6 +1,7 @@
 """What portway is built from, as CycloneDX 1.6: for programs that look for known weaknesses.
 
-The same packages as in `portway credits`, with the checksums of Cargo.lock; of Python, what a system package carries.
+The same packages as in `portway credits`, those of the inspection page included, with the checksums of Cargo.lock; of
+Python, what a system package carries.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def build(version: str, time: str, out: Path) -> Path:
         _component("pypi", name.lower().replace("_", "-"), number, licences.get(name.lower(), ""))
         for name, number in REQUIREMENT.findall((ROOT / "packaging" / "requirements.txt").read_text())
     ]
-    components = [*crates, *python]
+    page = [_component("npm", one["name"].lower(), one["version"], one["license"]) for one in told["scripts"]]
+    components = [*crates, *page, *python]
     main = {"type": "application", "name": "portway", "version": version, "bom-ref": f"pkg:pypi/portway@{version}"}
     bom = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
@@ -57,7 +59,7 @@ def checksums() -> dict[tuple[str, str], str]:
 
 
 def _crate(one: dict[str, Any], sums: dict[tuple[str, str], str]) -> dict[str, Any]:
-    component = _component("cargo", one["name"], one["version"], one["license"].replace("/", " OR "))
+    component = _component("cargo", one["name"], one["version"], re.sub(r" */ *", " OR ", one["license"]))
     component["hashes"] = [{"alg": "SHA-256", "content": sums[one["name"], one["version"]]}]
     if one["home"]:
         component["externalReferences"] = [{"type": "vcs", "url": one["home"]}]

@@ -67,9 +67,8 @@ def _dependencies(manifest: str) -> set[str]:
 
 
 def python_packages() -> list[str]:
-    line = re.search(r"^dependencies = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    assert line
-    return re.findall(r'"([A-Za-z0-9_.-]+?)[<>=~ ]', line[1])
+    """What system packages and the image carry; pip installs the same beside a wheel."""
+    return re.findall(r"^([\w.-]+)==", (ROOT / "packaging" / "requirements.txt").read_text(), re.MULTILINE)
 
 
 def scripts() -> list[tuple[str, str]]:
@@ -124,7 +123,7 @@ def _python(name: str) -> dict[str, Any]:
     author = told.get("Author") or re.sub(r" <.*>", "", told.get("Author-email") or "")
     return {
         "name": name,
-        "license": told.get("License-Expression") or told.get("License") or "",
+        "license": told.get("License-Expression") or (told.get("License") or "").removesuffix(" License"),
         "authors": [author],
         "home": home,
     }

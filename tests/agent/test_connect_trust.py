@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from conftest import NewEdge
 from harness import ports
 from harness.agents import Agent, Agents
-from harness.clock import clock
+from harness.clock import clock, moved_by
 from harness.edge import Edge, isolated
 from harness.played import PlayedEdge
 from harness.process import Process, until
@@ -121,13 +121,18 @@ def shown(edge: Edge) -> x509.Certificate:
     return x509.load_pem_x509_certificate(ssl.get_server_certificate(edge.agent).encode())
 
 
-def test_b12_the_edges_own_ca_publishes_a_signed_list(edge: Edge) -> None:
+def published(edge: Edge) -> x509.CertificateRevocationList:
     connection = http.client.HTTPConnection(*edge.api, timeout=20)
     connection.request("GET", "/ca.crl")
     answer = connection.getresponse()
     assert answer.headers["content-type"] == "application/pkix-crl"
     crl = x509.load_der_x509_crl(answer.read())
     connection.close()
+    return crl
+
+
+def test_b12_the_edges_own_ca_publishes_a_signed_list(edge: Edge) -> None:
+    crl = published(edge)
     authority = x509.load_pem_x509_certificate(edge.ca.read_bytes())
     key = authority.public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)
@@ -136,6 +141,19 @@ def test_b12_the_edges_own_ca_publishes_a_signed_list(edge: Edge) -> None:
     assert crl.next_update_utc
     assert crl.next_update_utc > datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=12)
     assert list(crl) == []
+
+
+def test_b12_the_list_is_renewed_long_before_it_ends(new_edge: NewEdge, tmp_path: Path) -> None:
+    ahead = tmp_path / "ahead"
+    ahead.write_text("+0\n")
+    edge = new_edge(env=moved_by(ahead))
+    first = published(edge)
+    assert published(edge) == first
+    ahead.write_text("+2h\n")
+    later = published(edge)
+    assert first.next_update_utc
+    assert later.next_update_utc
+    assert later.next_update_utc >= first.next_update_utc + datetime.timedelta(hours=2)
 
 
 def test_b12_who_has_joined_connects_while_nothing_is_revoked(joined: Callable[..., Process]) -> None:
@@ -166,6 +184,25 @@ def test_b12_names_and_all_can_be_revoked_and_nothing_else(edge: Edge, alone: Ag
         process = alone.run("edge", "ca", *words, "--data-dir", str(edge.data), log=False)
         assert process.wait() == 1
         assert process.text("err").startswith("ERROR:")
+
+
+def test_b12_the_beginning_of_a_serial_number_is_enough_and_nothing_is_said_to_be_revoked_that_is_not(
+    edge: Edge, alone: Agents
+) -> None:
+    first = shown(edge)
+    serial = f"{first.serial_number:032x}"
+    nobody = "".join("0" if digit == "f" else "f" for digit in serial[:8])
+    process = alone.run("edge", "ca", "revoke", nobody, "--data-dir", str(edge.data), log=False)
+    assert process.wait() == 1, "the CA has signed no such certificate"
+    assert nobody in process.text("err")
+    assert ca(edge, alone, "revoke", serial[:8]) == "1 certificate revoked"
+    until("it shows another", lambda: shown(edge).serial_number != first.serial_number)
+    # Two that begin alike: which one is meant is not guessed.
+    with (edge.data / "issued.txt").open("a") as notes:
+        notes.write(f"{serial[:8]}{'0' * 24} 2099-01-01 a.test\n")
+    process = alone.run("edge", "ca", "revoke", serial[:8], "--data-dir", str(edge.data), log=False)
+    assert process.wait() == 1
+    assert "2 serial numbers begin with" in process.text("err")
 
 
 def turned_away(edge: PlayedEdge) -> None:

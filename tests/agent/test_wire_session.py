@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness.agents import Agent
+from harness.local import LocalApi
 from harness.muxado import AUTH, BIND, HEARTBEAT, RESTART, STOP, STOP_TUNNEL, UNBIND, UPDATE, data, goaway, rst
 from harness.played import URL, Played, PlayedEdge
 from harness.process import until
@@ -97,6 +98,24 @@ def test_56_an_edge_that_ends_a_heartbeat_stream_ends_nothing_else(end: str, pla
     assert serves(session)
     frames = len(session.peer.frames)
     assert frames < 60, "it answers an end with an end, not with beats"
+
+
+def test_the_first_beat_tells_the_latency_also_where_it_is_echoed_before_the_login(
+    played: PlayedEdge, connecting: Connecting, upstream: HttpUpstream
+) -> None:
+    # The second would come after the patience of this test.
+    agent = connecting("http", upstream.url, settings="{heartbeat_interval: 60s, heartbeat_tolerance: 60s}")
+    session = played.next(echo=False)
+    beats = session.peer.accept(HEARTBEAT)
+    beats.send(beats.exactly(4))
+    auth = session.peer.accept(AUTH)
+    # What is answered now has come after that echo.
+    ours = session.peer.open(HEARTBEAT, b"beat")
+    session.peer.expect(data(ours.id, b"beat"))
+    auth.answer({"Version": "3", "ClientId": "c", "Extra": {}})
+    session.bind()
+    api = LocalApi(agent.process)
+    until("a latency", lambda: api.get("/api/status")["session"]["legs"][0]["latency"])
 
 
 # === login

@@ -17,6 +17,7 @@ ONE = "version: 3\nendpoints:\n  - name: a\n"
 TUNNEL = "version: 2\ntunnels:\n  t:\n    proto: http\n    addr: 80\n"
 NO_TOKEN = "YAML parsing error: found character that cannot start any token"
 URL = 'endpoints[0] "a": upstream.url:'
+NO_USER = "this URL holds a user or a password, which nobody asks for here: leave out all up to the @"
 HAS = "an upstream of this endpoint has"
 UNITS = "(units: ns us ms s m h)"
 
@@ -119,6 +120,8 @@ UNITS = "(units: ns us ms s m h)"
          "3:16 agent.connect_url: '::1:443': write an IPv6 address in brackets, [::1]:443"),
         (V3 + "agent:\n  proxy_url: proxy:80\n",
          "3:14 agent.proxy_url: expected a URL with http://, https:// or socks5:// in front"),
+        (V3 + "agent:\n  crl_url: http://ann:word@x.test/ca.crl\n", f"3:12 agent.crl_url: {NO_USER}"),
+        (V3 + "agent:\n  dns_fallback_url: https://word@x.test\n", f"3:21 agent.dns_fallback_url: {NO_USER}"),
         (V3 + f"agent:\n  metadata: {'m' * 4097}\n", "3:13 agent.metadata: longer than 4096 bytes"),
         (V3 + 'endpoints:\n  - name: "a\\tb"\n    upstream: {url: 80}\n',
          "3:11 endpoints[0].name: a name must not be empty, nor hold control characters"),

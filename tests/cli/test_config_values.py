@@ -224,6 +224,7 @@ def test_tls_ends_in_the_agent_where_it_has_the_key_and_at_the_edge_when_asked()
         ("traffic_policy_file: /nowhere/p.yml", "/nowhere/p.yml: No such file or directory"),
         ("traffic_policy_url: ftp://x", "'ftp://x' is no http or https URL"),
         ("traffic_policy_url: 'http://127.0.0.1:1/p'", "cannot fetch http://127.0.0.1:1/p"),
+        ("traffic_policy_url: 'http://ann:word@127.0.0.1:1/p'", "this URL holds a user or a password"),
         ("bindings: [moon]", "the binding 'moon' is not public, internal or kubernetes"),
     ],
 )

@@ -39,6 +39,10 @@ def test_a_command_that_takes_something_shows_how_it_is_used(command: str) -> No
     assert TREE[command][2] or not takes, "no examples"
 
 
+def test_what_is_only_tolerated_is_not_offered() -> None:
+    assert "Usage:\n  portway diagnose [FLAGS]\n" in of_command("portway", "diagnose")
+
+
 def test_the_whole_program_begins_with_examples_too() -> None:
     text = of_group("portway", "")
     assert text.index("Examples:") < text.index("Usage:") < text.index("Commands:") < text.index("Flags of every")

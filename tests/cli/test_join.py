@@ -51,7 +51,9 @@ def test_another_edge_with_the_same_address_is_not_trusted(
     assert alone.run("config", "join", edge.join, env=home, log=False).wait() == 0
     agent = alone.http("8080", env={**home, "PORTWAY_CONNECT_URL": "{}:{}".format(*impostor.agent)})
     failed = agent.process.wait_for("failed to reconnect session")
-    assert "fingerprint differs" in failed["err"]
+    told = failed["err"].partition(" failed: ")[2]
+    assert told.startswith("the edge's CA is not the one that was joined: its fingerprint differs.")
+    assert "join it again" in told
 
 
 def test_a_join_changes_a_file_and_keeps_what_is_in_it(

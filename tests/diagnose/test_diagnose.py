@@ -106,6 +106,15 @@ def test_the_report_has_all_steps_and_no_secret(edge: Edge, tmp_path: Path) -> N
             assert secret not in text
 
 
+@pytest.mark.parametrize("words", ["-w mine.json", "-w=mine.json", "--write-report mine.json"])
+def test_the_report_is_in_the_file_that_was_named(words: str, edge: Edge, tmp_path: Path) -> None:
+    argv = [*portway(), "diagnose", "--internet", "off", *words.split()]
+    env = {**isolated(tmp_path / "home"), **edge.agent_env()}
+    done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "Report written to mine.json\n"), done.stdout
+    assert json.loads((tmp_path / "mine.json").read_text())["result"] == "ok"
+
+
 def test_without_an_edge_there_is_nothing_to_test(tmp_path: Path) -> None:
     result = diagnose(tmp_path, {})
     assert result.code == 1
@@ -118,8 +127,10 @@ def test_a_token_the_edge_does_not_know(edge: Edge, tmp_path: Path) -> None:
     assert result.code == 1
     assert result.grade(heading(env), "Tunnel Protocol") == "OK"
     assert result.grade(heading(env), "Authentication") == "ERROR"
-    assert "Error establishing portway connection:" in result.text
-    assert result.codes
+    cause = result.text.partition("Error establishing portway connection:\n")[2]
+    assert "ERR_NGROK_107" in cause
+    assert cause.count("ERR_NGROK_") == 1
+    assert all(line.strip() for line in cause.splitlines()), cause
     assert "token-of-somebody" not in result.text + json.dumps(result.report)
 
 
@@ -135,6 +146,7 @@ def test_dead_dns(edge: Edge, tmp_path: Path) -> None:
     assert result.grade(heading(env), "Name Resolution") == "ERROR"
     assert "8000" in result.codes
     assert {one["resolver"] for one in result.report["tests"] if one["host"] == "edge.internal"} == {"system"}
+    assert "Is the name spelt right" in result.words
 
 
 def test_localhost_that_is_another_machine(edge: Edge, tmp_path: Path) -> None:
@@ -153,6 +165,7 @@ def test_nobody_listens(edge: Edge, tmp_path: Path) -> None:
     assert result.grade(heading(env), "TCP") == "ERROR"
     assert {"8002", "8007"} <= result.codes
     assert "refused" in result.text
+    assert result.words.endswith("does the edge run, and is this its port for agents?")
 
 
 def test_a_black_hole(edge: Edge, tmp_path: Path) -> None:
@@ -171,6 +184,7 @@ def test_a_black_hole(edge: Edge, tmp_path: Path) -> None:
     assert result.code == 1
     assert result.grade(heading(env), "TCP") == "ERROR"
     assert "no answer within 5s" in result.words
+    assert result.words.endswith("does a firewall on the way let connections through to this port?")
 
 
 def test_one_address_of_two_works(edge: Edge, tmp_path: Path) -> None:
@@ -232,6 +246,8 @@ def test_something_else_answers(edge: Edge, tmp_path: Path) -> None:
     assert result.code == 1
     assert result.grade(heading(env), "Tunnel Protocol") == "ERROR"
     assert {"8004", "8009"} <= result.codes
+    (protocol,) = [one for one in result.report["tests"] if one["name"] == "protocol"]
+    assert "(is it the address for agents?)" in protocol["err"]
 
 
 def test_no_internet_is_a_warning_where_the_edge_is_fine(edge: Edge, tmp_path: Path) -> None:
@@ -248,6 +264,7 @@ def test_no_ipv6(edge: Edge, tmp_path: Path) -> None:
     assert result.grade("IPv6 - ", "Name Resolution") == "WARN"
     assert "8011" in result.codes
     assert "IPv6 - " not in diagnose(tmp_path, edge.agent_env()).text
+    assert "IPv6 - " not in diagnose(tmp_path, edge.agent_env(), "--ipv6", "False").text
 
 
 def test_a_proxy_that_is_not_there(edge: Edge, tmp_path: Path) -> None:
@@ -258,6 +275,7 @@ def test_a_proxy_that_is_not_there(edge: Edge, tmp_path: Path) -> None:
         assert result.code == 1
         assert result.grade("Proxy", title) == "ERROR"
         assert code in result.codes
+        assert "It is named by proxy_url" in result.words
 
 
 def test_a_wrong_clock(edge: Edge, tmp_path: Path) -> None:

@@ -32,8 +32,17 @@ def test_the_list_of_what_is_in_it_has_every_crate_with_its_checksum(made: Made)
         assert f'name = "{one["name"]}"\nversion = "{one["version"]}"\n' in lock
         assert f'checksum = "{checksum["content"]}"' in lock
         assert one["licenses"][0]["expression"]
-    python = {one["name"] for one in told["components"]} - {one["name"] for one in crates.values()}
-    assert {"typer", "pyyaml", "click"} <= python
+    others = [one for one in told["components"] if one["purl"] not in crates]
+    page = {f"pkg:npm/{one['name'].lower()}@{one['version']}" for one in read()["scripts"]}
+    wanted = (ROOT / "packaging" / "requirements.txt").read_text()
+    python = {
+        f"pkg:pypi/{name.lower().replace('_', '-')}@{version}"
+        for name, version in re.findall(r"^([\w.-]+)==(\S+)$", wanted, re.MULTILINE)
+    }
+    assert {one["purl"] for one in others} == page | python
+    for one in told["components"]:
+        (licence,) = one["licenses"]
+        assert re.fullmatch(r"\(*[A-Z0-9][\w.-]+\)*( (AND|OR|WITH) \(*[A-Z0-9][\w.-]+\)*)*", licence["expression"]), one
 
 
 def test_it_ends_with_what_could_not_be_made_here_and_why(made: Made) -> None:
@@ -95,7 +104,9 @@ def test_winget_finds_the_archives(released: Path) -> None:
     assert set(files) == {f"Portway.Portway{kind}.yaml" for kind in ("", ".installer", ".locale.en-US")}
     for one in files.values():
         assert (one["PackageIdentifier"], one["PackageVersion"]) == ("Portway.Portway", __version__)
-    installers = {one["Architecture"]: one for one in files["Portway.Portway.installer.yaml"]["Installers"]}
+    told = files["Portway.Portway.installer.yaml"]
+    assert told["ArchiveBinariesDependOnPath"] is True, "by a link the program would not find what is beside it"
+    installers = {one["Architecture"]: one for one in told["Installers"]}
     for arch, name in (("x64", "amd64"), ("arm64", "arm64")):
         file = released / f"portway-{__version__}-windows-{name}.zip"
         assert installers[arch]["InstallerUrl"] == f"{URL}/{file.name}"
@@ -105,6 +116,7 @@ def test_winget_finds_the_archives(released: Path) -> None:
 def test_a_compose_file_starts_an_edge_that_may_do_nothing_else() -> None:
     (edge,) = yaml.safe_load((ROOT / "packaging" / "compose.yml").read_text())["services"].values()
     assert edge["command"][0] == "edge"
+    assert edge["image"] == f"portway:{__version__}", "another version than this"
     assert edge["read_only"] is True
     assert edge["cap_drop"] == ["ALL"]
     image = (ROOT / "packaging" / "image" / "Dockerfile").read_text()

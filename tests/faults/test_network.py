@@ -149,6 +149,15 @@ def test_what_is_no_edge_at_all_is_told_and_tried_again(agents: Agents, relay: N
     assert agent.process.wait() == 0
 
 
+def test_the_address_for_visitors_is_told_as_not_that_for_agents(edge: Edge, agents: Agents, town: Town) -> None:
+    """Its TLS is as good as that of the other, and behind it somebody waits for HTTP."""
+    address = f"localhost:{edge.https[1]}"
+    agent = agents.http(town.http.url, env={"PORTWAY_CONNECT_URL": address})
+    told = agent.process.wait_for(FAILED)["err"]
+    assert told.startswith(f"{address} did not answer the login: ")
+    assert told.endswith("(is it the address for agents?)")
+
+
 def test_a_name_that_was_taken_meanwhile_is_asked_for_until_it_is_free(
     edge: Edge, agents: Agents, relay: NewRelay, town: Town
 ) -> None:

@@ -167,7 +167,7 @@ def test_what_makes_a_service_useless_is_remarked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("daemon", [True, False])
-def test_launchd_is_told_to_load_and_to_let_go(daemon: bool, tmp_path: Path, calls: Path) -> None:
+def test_b21_launchd_is_told_to_load_and_to_let_go(daemon: bool, tmp_path: Path, calls: Path) -> None:
     manager = launchd.Launchd(tmp_path, tmp_path / "home", daemon=daemon)
     (calls / "launchctl.print.fail").write_text("not loaded")
     manager.install(PLAIN)
@@ -188,7 +188,7 @@ def test_launchd_is_told_to_load_and_to_let_go(daemon: bool, tmp_path: Path, cal
         manager.start()
 
 
-def test_exit_code_5_of_launchd_is_explained(tmp_path: Path, calls: Path) -> None:
+def test_b21_exit_code_5_of_launchd_is_explained(tmp_path: Path, calls: Path) -> None:
     manager = launchd.Launchd(tmp_path, daemon=True)
     manager.install(PLAIN)
     (calls / "launchctl.fail").write_text("Bootstrap failed: 5: Input/output error")
@@ -199,7 +199,7 @@ def test_exit_code_5_of_launchd_is_explained(tmp_path: Path, calls: Path) -> Non
     assert str(manager.plist) in str(caught.value)
 
 
-def test_the_property_list_says_what_runs() -> None:
+def test_b21_the_property_list_says_what_runs() -> None:
     made = plistlib.loads(launchd.plist(Service(("/p q",), (Path("/c"),), user="kim"), daemon=True))
     assert made["Label"] == "dev.portway.agent"
     assert made["ProgramArguments"] == ["/p q", "service", "run", "--config", "/c"]
@@ -213,7 +213,7 @@ def test_the_property_list_says_what_runs() -> None:
 # === Windows
 
 
-def test_windows_gets_a_service_its_recovery_an_event_source_and_a_private_file(calls: Path) -> None:
+def test_b21_windows_gets_a_service_its_recovery_an_event_source_and_a_private_file(calls: Path) -> None:
     service = Service((r"C:\Program Files\Python\python.exe", "-I", "-c", "x"), (Path("/c d.yml"),))
     windows.Windows().install(service)
     create, description, failure, source, _, acl = called(calls)
@@ -231,7 +231,7 @@ def test_windows_gets_a_service_its_recovery_an_event_source_and_a_private_file(
     assert r"NT SERVICE\portway:R" in acl
 
 
-def test_windows_is_told_by_its_own_tools(calls: Path) -> None:
+def test_b21_windows_is_told_by_its_own_tools(calls: Path) -> None:
     manager = windows.Windows()
     manager.restart()
     assert called(calls) == [["net", "stop", "portway"], ["net", "start", "portway"]]
@@ -239,7 +239,7 @@ def test_windows_is_told_by_its_own_tools(calls: Path) -> None:
     assert [words[:3] for words in called(calls)][:2] == [["net", "stop", "portway"], ["sc.exe", "delete", "portway"]]
 
 
-def test_exit_code_5_of_windows_is_explained(calls: Path) -> None:
+def test_b21_exit_code_5_of_windows_is_explained(calls: Path) -> None:
     (calls / "sc.exe.fail").write_text("OpenSCManager FAILED 5")
     with pytest.raises(ServiceError, match="Run as administrator"):
         windows.Windows().install(PLAIN)

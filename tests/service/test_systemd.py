@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from conftest import NewEdge
-from harness.edge import Edge
+from harness.edge import Edge, isolated
 from harness.machine import Machine
+from harness.need import ROOT
 from harness.process import Process, portway, until
 from harness.upstreams import HttpUpstream, Upstreams
 from harness.visitor import Visitor
@@ -56,7 +58,7 @@ def pid(machine: Machine) -> int:
     return int(machine.show(UNIT, "MainPID"))
 
 
-def test_21_install_boot_crash_stop_and_uninstall(machine: Machine, edge: Edge, upstream: HttpUpstream) -> None:
+def test_b21_install_boot_crash_stop_and_uninstall(machine: Machine, edge: Edge, upstream: HttpUpstream) -> None:
     config = configured(machine, edge, upstream.url)
     installed = machine.portway("service", "install", "--config", config)
     assert installed.returncode == 0, installed.stderr
@@ -108,10 +110,12 @@ def test_21_install_boot_crash_stop_and_uninstall(machine: Machine, edge: Edge, 
     assert machine.path(config).exists()
 
 
-def test_a_stop_from_afar_is_no_crash(machine: Machine, edge: Edge, upstream: HttpUpstream) -> None:
+def test_b21_a_stop_from_afar_is_no_crash(machine: Machine, edge: Edge, upstream: HttpUpstream) -> None:
     """The edge asks the agent to stop; nothing brings it back."""
     installed(machine, configured(machine, edge, upstream.url))
-    machine.run("kill", "-TERM", str(pid(machine)))
+    session = edge.process.wait_for("agent connected")["id"]
+    ask = [*portway(), "edge", "agents", "stop", session, "--data-dir", str(edge.data)]
+    assert subprocess.run(ask, env=isolated(edge.home)).returncode == 0
     until("it is over", lambda: machine.show(UNIT, "ActiveState") == "inactive")
     assert machine.show(UNIT, "Result") == "success"
 
@@ -137,7 +141,7 @@ def test_a_second_installation_and_a_missing_one_are_told(machine: Machine, edge
     assert "service uninstall" in again.stderr
 
 
-def test_warnings_go_to_the_journal_with_their_priority(machine: Machine, edge: Edge) -> None:
+def test_b21_warnings_go_to_the_journal_with_their_priority(machine: Machine, edge: Edge) -> None:
     """And nothing else: neither what is usual nor a second clock."""
     installed(machine, configured(machine, edge, "http://127.0.0.1:9"))
     assert visited(edge) == 502
@@ -152,7 +156,7 @@ def test_warnings_go_to_the_journal_with_their_priority(machine: Machine, edge: 
     assert edge.token not in machine.journal(UNIT)
 
 
-def test_without_a_journal_it_speaks_to_syslog(machine: Machine, edge: Edge) -> None:
+def test_b21_without_a_journal_it_speaks_to_syslog(machine: Machine, edge: Edge) -> None:
     config = configured(machine, edge, "http://127.0.0.1:9")
     service = Process("service", machine.inside(*portway(), "service", "run", "--config", config))
     try:
@@ -166,7 +170,7 @@ def test_without_a_journal_it_speaks_to_syslog(machine: Machine, edge: Edge) -> 
         service.stop()
 
 
-def test_with_a_log_of_its_own_nothing_goes_to_the_journal(machine: Machine, edge: Edge) -> None:
+def test_b21_with_a_log_of_its_own_nothing_goes_to_the_journal(machine: Machine, edge: Edge) -> None:
     log = "/var/log/portway.log"
     installed(machine, configured(machine, edge, "http://127.0.0.1:9", f"log: {log}"))
     assert visited(edge) == 502
@@ -176,7 +180,7 @@ def test_with_a_log_of_its_own_nothing_goes_to_the_journal(machine: Machine, edg
     assert machine.path(log).stat().st_mode & 0o777 == 0o600
 
 
-def test_a_configuration_it_cannot_read_is_said_where_one_looks(
+def test_b21_a_configuration_it_cannot_read_is_said_where_one_looks(
     machine: Machine, edge: Edge, upstream: HttpUpstream
 ) -> None:
     config = configured(machine, edge, upstream.url)
@@ -192,6 +196,9 @@ def test_a_configuration_it_cannot_read_is_said_where_one_looks(
 def test_it_runs_as_whom_the_file_belongs_to(machine: Machine, edge: Edge, upstream: HttpUpstream) -> None:
     assert machine.run("useradd", "--system", "--uid", "4242", "tunnels").returncode == 0
     config = configured(machine, edge, upstream.url, owner=4242)
+    # What an edge keeps, on the same machine.
+    key = machine.write("/var/lib/portway/ca-key.pem", "of the edge", owner=4343)
+    machine.run("chown", "4343", "/var/lib/portway")
     program = Path(sys.executable).resolve().parents[1]
     for folder in (program, *program.parents):  # the Python of the tests may be in somebody's home
         machine.run("chmod", "a+x", str(folder))
@@ -200,6 +207,7 @@ def test_it_runs_as_whom_the_file_belongs_to(machine: Machine, edge: Edge, upstr
     assert machine.path(CONFIG).stat().st_mode & 0o777 == 0o600
     status = machine.run("cat", f"/proc/{pid(machine)}/status").stdout
     assert re.search(r"^Uid:\t4242\t4242", status, re.MULTILINE)
+    assert machine.path(key).stat().st_uid == 4343, "it takes away what belongs to the edge"
 
 
 def test_an_account_that_cannot_read_the_file_is_refused(machine: Machine, edge: Edge, upstream: HttpUpstream) -> None:
@@ -257,3 +265,11 @@ def test_an_edge_that_is_away_holds_up_nobody(machine: Machine, new_edge: NewEdg
     assert machine.show(UNIT, "ActiveState") == "active"
     edge.restart()
     until("it serves once the edge is back", lambda: serves(edge))
+
+
+def test_what_the_workflow_tries_on_other_systems_works_on_this_one(machine: Machine) -> None:
+    script = ROOT / "packaging" / "try_service.py"
+    tried = machine.run(sys.executable, str(script), *portway())
+    assert tried.returncode == 0, tried.stdout + tried.stderr + machine.journal(UNIT)
+    assert tried.stdout.endswith("installed, served, restarted, stopped and removed\n")
+    assert machine.show(UNIT, "LoadState") == "not-found"

@@ -31,7 +31,7 @@ def hosted(edge: Edge, tmp_path: Path, upstream: str, token: str) -> tuple[Host,
     return Host(made, lambda state, code: states.put((state, code))), states
 
 
-def test_the_manager_hears_when_it_starts_runs_and_stops(edge: Edge, tmp_path: Path, upstreams: Upstreams) -> None:
+def test_b21_the_manager_hears_when_it_starts_runs_and_stops(edge: Edge, tmp_path: Path, upstreams: Upstreams) -> None:
     host, states = hosted(edge, tmp_path, upstreams.http().url, edge.token)
     thread = threading.Thread(target=host.run)
     thread.start()
@@ -44,7 +44,7 @@ def test_the_manager_hears_when_it_starts_runs_and_stops(edge: Edge, tmp_path: P
     assert states.empty()
 
 
-def test_an_end_in_error_is_told_with_its_code(edge: Edge, tmp_path: Path) -> None:
+def test_b21_an_end_in_error_is_told_with_its_code(edge: Edge, tmp_path: Path) -> None:
     host, states = hosted(edge, tmp_path, "http://127.0.0.1:9", "wrong-token")
     assert host.run() == 1
     assert [states.get_nowait() for _ in range(states.qsize())] == [(START_PENDING, 0), (STOPPED, 1)]

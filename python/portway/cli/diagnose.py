@@ -69,7 +69,7 @@ def diagnose(
         "edge": edge,
         "internet": None if internet == "off" else internet,
         "alone": internet == "off",
-        "ipv6": ipv6 and switch != ["false"],
+        "ipv6": ipv6 and not (switch and switch[0].lower() == "false"),
         "authtoken": settings.config.agent.get("authtoken", ""),
     }
     facts = probe.run(plan)

@@ -20,7 +20,9 @@ from portway.cli.report import CommandError
 from portway.config import disk
 
 KEY = "ca-key.pem"
-SERIAL = re.compile(r"[0-9a-f]{2,40}")
+SERIAL = re.compile(r"[0-9a-f]{32}")
+# So much of one is enough where it is of one certificate only.
+BEGINNING = re.compile(r"[0-9a-f]{4,31}")
 
 
 class Issued(NamedTuple):
@@ -40,7 +42,8 @@ def list_(given: Given) -> None:
 def revoke(
     given: Given,
     certificates: Annotated[
-        list[str] | None, typer.Argument(metavar="SERIAL|NAME...", help="Serial numbers, or names in certificates")
+        list[str] | None,
+        typer.Argument(metavar="SERIAL|NAME...", help="Serial numbers or how they begin, or names in certificates"),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that were signed so far")] = False,
 ) -> None:
@@ -69,8 +72,12 @@ def revoke(
 def _meant(serial: str, name: str, known: list[Issued]) -> list[str]:
     if found := [one.serial for one in known if one.serial == serial or name in one.names]:
         return found
-    if SERIAL.fullmatch(serial) and len(serial) % 2 == 0:
+    if SERIAL.fullmatch(serial):
         return [serial]  # of a certificate that is older than the notes
+    if BEGINNING.fullmatch(serial) and (found := [one.serial for one in known if one.serial.startswith(serial)]):
+        if len(found) > 1:
+            raise CommandError(f"{len(found)} serial numbers begin with {serial!r}: see `portway edge ca list`.")
+        return found
     raise CommandError(f"The edge's CA has signed no certificate for {name!r}: see `portway edge ca list`.")
 
 
@@ -104,7 +111,7 @@ LIST = """\
   portway edge ca list     certificates of this edge, and which are revoked
 """
 REVOKE = """\
-  portway edge ca revoke 4a1f0c7b     the certificate with this serial number, which `list` shows
+  portway edge ca revoke 4a1f0c7b     the certificate whose serial number begins so; `list` shows them
 """
 
 list_command = partial(command, list_, TO_A_RUNNING_ONE, LIST)

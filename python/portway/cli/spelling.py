@@ -51,7 +51,9 @@ def normalised(arguments: Sequence[str], parameters: Iterable[Any], program: str
         elif not equals and not words:
             raise CommandError(f"flag needs an argument: {name}")
         else:
-            rest.append(f"{name}={value if equals else words.pop(0)}")
+            # `-w=FILE` would be read as `-w` with the value `=FILE`, so a short name is written out.
+            long = name if name.startswith("--") else max(option.opts, key=len)
+            rest.append(f"{long}={value if equals else words.pop(0)}")
     return rest
 
 

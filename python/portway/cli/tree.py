@@ -434,9 +434,9 @@ COMMANDS: dict[str, Spec] = {
     'edge ca revoke': (
         "Revoke certificates that the edge's CA has signed, such as those whose key somebody else may have.",
         'A running edge makes new ones at once; agents that check the list of revoked certificates (crl_url) do not believe\nthe old ones from their next connection on.',
-        '  portway edge ca revoke 4a1f0c7b     the certificate with this serial number, which `list` shows',
+        '  portway edge ca revoke 4a1f0c7b     the certificate whose serial number begins so; `list` shows them',
         (
-            ('SERIAL|NAME...', 'Serial numbers, or names in certificates', False),
+            ('SERIAL|NAME...', 'Serial numbers or how they begin, or names in certificates', False),
         ),
         (
             (('--all',), '', 'All that were signed so far', False),
@@ -635,9 +635,7 @@ COMMANDS: dict[str, Spec] = {
         'Test every step of the way to the edge: names, proxies, TCP, TLS, the protocol and the login.',
         'What is wrong is told with what to do about it; the report has all details and no secrets.',
         '  portway diagnose\n  portway diagnose --ipv6 --write-report report.json\n  portway diagnose --internet off        where there is no internet, and need not be',
-        (
-            ('switch', '', False),
-        ),
+        (),
         (
             (('-6', '--ipv6'), '', 'Test IPv6 by itself too', False),
             (('--no-ipv6',), '', '', True),

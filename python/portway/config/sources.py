@@ -6,6 +6,8 @@ import http.client
 import urllib.request
 from pathlib import Path
 
+from portway.config.values import check_no_user
+
 POLICY_TIMEOUT = 10  # seconds
 LARGEST = 1 << 20
 
@@ -45,6 +47,10 @@ class Sources:
         """Raises `ValueError` for what cannot be fetched."""
         if not url.startswith(("https://", "http://")):
             raise ValueError(f"traffic_policy_url: {url!r} is no http or https URL")
+        try:
+            check_no_user(url)
+        except ValueError as error:
+            raise ValueError(f"traffic_policy_url: {error}") from None
         try:
             with urllib.request.urlopen(url, timeout=POLICY_TIMEOUT) as response:  # noqa: S310 - checked above
                 content: bytes = response.read(LARGEST + 1)

@@ -180,8 +180,15 @@ def proxy(value: str) -> str:
     return value
 
 
+def check_no_user(url: str) -> None:
+    """Nobody makes use of a password in these URLs, and nobody is to see one."""
+    if re.match(r"[^/?#]*//[^/?#]*@", url):
+        raise ValueError("this URL holds a user or a password, which nobody asks for here: leave out all up to the @")
+
+
 def web_url(value: str) -> str:
     """An `http://` or `https://` URL."""
+    check_no_user(value)
     if not re.fullmatch(r"https?://[^\s/@?#]+([/?]\S*)?", value):
         raise ValueError(f"{value!r} is no URL with http:// or https:// in front")
     return value

@@ -15,6 +15,7 @@ ORDER: tuple[Grade, ...] = ("OK", "WARN", "ERROR")
 # A certificate is refused for minutes; nothing here needs a better clock.
 CLOCK_SECONDS = 60
 
+PROXY = "Proxy"
 RESOLVERS = {
     "system": "System resolver",
     "configured": "Servers of dns_resolver_ips",
@@ -30,6 +31,14 @@ TITLES = {
     "auth": "Authentication",
     "clock": "Clock",
 }
+# What may help where a step fails and its error does not say so.
+ADVICE = {
+    "resolve": "Is the name spelt right, and has it a record? dns_resolver_ips asks other servers.",
+    "tcp": "Is the address right, and does a firewall on the way let connections through to this port?",
+    "protocol": "Is this the edge's address for agents? Visitors have another one.",
+}
+REFUSED = "The machine is there, but nobody listens on this port: does the edge run, and is this its port for agents?"
+OF_PROXY = "Is there still such a proxy? It is named by proxy_url, or by a variable such as https_proxy or all_proxy."
 # Where nothing of a step succeeded towards the edge.
 NONE_OF = {"tcp": 8007, "tls": 8008, "protocol": 8009}
 
@@ -74,13 +83,15 @@ class Verdict:
     fine: bool
     cause: str = ""
     """Why there is no connection."""
+    advice: str = ""
+    """What may help."""
     region: str = ""
     latency_ms: float = 0.0
 
 
 def verdict(facts: Facts, edges: Sequence[str], trusted: str, program: str = "portway") -> Verdict:
     """Judges what was found out on the way to `edges`. `trusted`: whose certificates are expected there."""
-    proxy = _section("Proxy", facts, "proxy")
+    proxy = _section(PROXY, facts, "proxy")
     judged = [_edge(facts, edge, trusted, program) for edge in edges]
     working = [section for section in judged if section.fine and len(section.lines) > 1]
     fine = bool(working) and proxy.fine
@@ -98,10 +109,12 @@ def verdict(facts: Facts, edges: Sequence[str], trusted: str, program: str = "po
         key=lambda fact: fact.ms,
         default=None,
     )
+    cause, advice = ("", "") if fine else _cause([proxy, *judged], facts)
     return Verdict(
         [section for section in sections if section.lines],
         fine,
-        "" if fine else _cause([proxy, *judged], facts),
+        cause,
+        advice,
         (best.region if best else "") or "",
         best.ms if best else 0.0,
     )
@@ -195,13 +208,23 @@ def _where(fact: Fact) -> str:
     return RESOLVERS.get(fact.resolver, fact.resolver)
 
 
-def _cause(sections: Sequence[Section], facts: Facts) -> str:
-    """The first step that failed, as that is what to mend."""
+def _cause(sections: Sequence[Section], facts: Facts) -> tuple[str, str]:
+    """The first step that failed, as that is what to mend, and what may help."""
     for section in sections:
         for line in section.lines:
             if line.grade == "ERROR":
                 issue = line.issues[-1] if line.issues[-1].code in NONE_OF.values() else line.issues[0]
                 detail = line.issues[0].text
                 code = f" (ERR_NGROK_{issue.code})" if issue.code else ""
-                return f"{line.title}: {detail}{code}"
-    return facts.said or "nothing was found out"
+                return f"{line.title}: {detail}{code}", _advice(section, line.title, detail)
+    return facts.said or "nothing was found out", ""
+
+
+def _advice(section: Section, title: str, detail: str) -> str:
+    if section.heading == PROXY:
+        return OF_PROXY
+    if detail.startswith("proxy ") or "is it the address for agents?" in detail:  # it says enough by itself
+        return ""
+    if title == TITLES["tcp"] and "refused" in detail:
+        return REFUSED
+    return next((text for step, text in ADVICE.items() if TITLES[step] == title), "")

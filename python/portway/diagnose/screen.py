@@ -30,6 +30,8 @@ def lines(verdict: Verdict, program: str) -> Iterator[str]:
     else:
         yield f"Error establishing {program} connection:"
         yield from _wrapped(verdict.cause, "  ")
+        if verdict.advice:
+            yield from _wrapped(verdict.advice, "  ")
 
 
 def _issues(section: Section) -> Iterator[str]:

@@ -116,7 +116,8 @@ WatchdogSec=60
 TimeoutStartSec=60
 TimeoutStopSec=15
 LimitNOFILE={OPEN_FILES}
-StateDirectory={NAME}
+# Not that of an edge on the same machine: systemd gives all of it to the account of whoever starts last.
+StateDirectory={NAME}-agent
 StateDirectoryMode=0700
 
 [Install]

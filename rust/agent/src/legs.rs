@@ -37,6 +37,10 @@ impl Up {
         legs.len() == 1
     }
 
+    pub(crate) fn has(&self, number: u32) -> bool {
+        self.0.lock().contains_key(&number)
+    }
+
     /// Whether it was there.
     pub(crate) fn remove(&self, number: u32) -> bool {
         self.0.lock().remove(&number).is_some()

@@ -86,10 +86,12 @@ pub(crate) fn nobody() -> Arc<ClientConfig> {
     Arc::new(with_roots(RootCertStore::empty()))
 }
 
-/// What may help against a failed handshake, to be put behind its error.
-pub(crate) fn hint(error: &io::Error) -> &'static str {
+/// Why a handshake failed, and what may help.
+pub(crate) fn why(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    match inner {
+    let hint = match inner {
+        // Words of our own, which would be called unexpected.
+        Some(Error::General(text)) => return text.clone(),
         Some(Error::InvalidCertificate(reason)) => hint_of(reason),
         Some(Error::InvalidCertRevocationList(_)) => {
             " (the CRL of crl_url is not signed by the CA of this certificate)"
@@ -98,7 +100,8 @@ pub(crate) fn hint(error: &io::Error) -> &'static str {
             " (what listens there speaks no TLS: is it the address for agents?)"
         }
         _ => "",
-    }
+    };
+    format!("{error}{hint}")
 }
 
 fn hint_of(reason: &CertificateError) -> &'static str {
@@ -312,7 +315,9 @@ impl ServerCertVerifier for Pinned {
             .find(|certificate| digest(&SHA256, certificate).as_ref() == self.pin)
             .ok_or_else(|| {
                 Error::General(
-                    "the edge's CA is not the one that was joined (its fingerprint differs)".into(),
+                    "the edge's CA is not the one that was joined: its fingerprint differs. If the edge has a new CA, \
+                     join it again with `config join`; else it is not the edge that answers there"
+                        .into(),
                 )
             })?;
         let mut roots = RootCertStore::empty();

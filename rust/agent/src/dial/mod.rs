@@ -47,12 +47,8 @@ pub(crate) enum DialError {
     Resolve { host: String, reason: String },
     #[error("cannot reach {address}: {source}")]
     Connect { address: String, source: io::Error },
-    #[error("TLS with {address} failed: {source}{hint}")]
-    Tls {
-        address: String,
-        source: io::Error,
-        hint: &'static str,
-    },
+    #[error("TLS with {address} failed: {reason}")]
+    Tls { address: String, reason: String },
     #[error("{address} did not answer within {limit:?}")]
     Slow { address: String, limit: Duration },
     #[error("{0:?} is no address of an edge: write host:port")]
@@ -369,10 +365,9 @@ async fn tls(
         started,
         connected.as_ref().err().map(ToString::to_string),
     );
-    connected.map_err(|source| DialError::Tls {
+    connected.map_err(|error| DialError::Tls {
         address: address.to_owned(),
-        hint: trust::hint(&source),
-        source,
+        reason: trust::why(&error),
     })
 }
 

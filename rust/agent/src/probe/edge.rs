@@ -17,7 +17,7 @@ use super::ProbePlan;
 use super::way::One;
 use crate::dial::EdgeStream;
 use crate::plan::Cas;
-use crate::session::{arch, call, os};
+use crate::session::{arch, call, os, useless};
 
 /// For a session and an answer.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// A session, what the edge says of itself without a login, and the login where there is a token.
 pub(crate) async fn talk(one: &One<'_>, plan: &ProbePlan, stream: EdgeStream, token: &Secret) {
     let (mux, acceptor, driver) = portway_mux::session(stream, Config::agent());
-    let driver = tokio::spawn(driver);
+    let mut driver = tokio::spawn(driver);
     let started = Instant::now();
     let asked = timeout(ANSWER, call(&mux, stream_type::SRV_INFO, &json!({}))).await;
     let answer = match asked {
@@ -33,6 +33,13 @@ pub(crate) async fn talk(one: &One<'_>, plan: &ProbePlan, stream: EdgeStream, to
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("no answer within {ANSWER:?}")),
     };
+    let mut over = None;
+    if answer.is_err() {
+        mux.close(ErrorCode::NO_ERROR, "giving up");
+        over = timeout(ANSWER, &mut driver).await.ok().and_then(Result::ok);
+    }
+    let why = over.as_deref().and_then(useless);
+    let answer = answer.map_err(|text| why.unwrap_or(text));
     let mut event = one.event("protocol");
     if let Ok(answer) = &answer {
         event.region = answer["Region"].as_str().map(str::to_owned);
@@ -47,7 +54,9 @@ pub(crate) async fn talk(one: &One<'_>, plan: &ProbePlan, stream: EdgeStream, to
     }
     mux.close(ErrorCode::NO_ERROR, "no error");
     drop(acceptor);
-    let _ = timeout(ANSWER, driver).await;
+    if over.is_none() {
+        let _ = timeout(ANSWER, driver).await;
+    }
 }
 
 struct Refused {
@@ -87,7 +96,7 @@ async fn log_in(
     }
     let refusal = Refusal::parse(&response.error);
     Err(Refused {
-        text: crate::without_number(&refusal.to_string()),
+        text: refusal.message,
         code: refusal.code.0,
     })
 }

@@ -330,7 +330,7 @@ impl One<'_> {
                 Some(rustls::Error::InvalidCertificate(_) | rustls::Error::General(_))
             );
             TlsFailure {
-                text: format!("{error}{}", trust::hint(&error)),
+                text: trust::why(&error),
                 is_verification,
             }
         })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
-use portway_mux::{Session, Stream};
+use portway_mux::{CloseReason, Closed, Session, Stream};
 use portway_wire::rpc;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -47,6 +47,17 @@ pub(crate) async fn read(stream: &mut Stream) -> Result<Value, SessionError> {
     };
     let slow = || SessionError::Lost(format!("the edge did not answer within {ANSWER:?}"));
     timeout(ANSWER, reading).await.map_err(|_| slow())?
+}
+
+/// Why a session ended before it was of any use. Nothing where that was our own doing.
+pub(crate) fn useless(closed: &Closed) -> Option<String> {
+    match closed.reason {
+        CloseReason::Local => None,
+        CloseReason::GoAway => Some(closed.to_string()),
+        CloseReason::Eof | CloseReason::Transport { .. } | CloseReason::Protocol => {
+            Some(format!("{closed} (is it the address for agents?)"))
+        }
+    }
 }
 
 pub(crate) async fn call(mux: &Session, kind: u32, message: &Value) -> Result<Value, SessionError> {

@@ -8,9 +8,9 @@ mod login;
 mod message;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use self::bind::BINDS;
 use self::login::heed;
 pub(crate) use self::login::{arch, os};
-pub(crate) use self::message::{call, read};
+pub(crate) use self::message::{call, read, useless};
 use crate::board::Board;
 use crate::crl::{Crl, CrlError};
 use crate::dial::{DialError, Dialer};
@@ -50,6 +50,8 @@ pub(crate) enum SessionError {
     Refused(Refusal),
     #[error("failed to start tunnel: {refusal}")]
     Bind { name: String, refusal: Refusal },
+    #[error("{address} did not answer the login: {reason}")]
+    Unanswered { address: String, reason: String },
     #[error("the edge's answer makes no sense: {0}")]
     Answer(#[from] Malformed),
     #[error("{0}")]
@@ -227,12 +229,16 @@ impl Agent {
         let ours = Arc::new(AtomicBool::new(false));
         tokio::spawn(self.clone().accept(acceptor, ours.clone()));
         let heartbeat_failed = Arc::new(AtomicBool::new(false));
-        tokio::spawn(
-            self.clone()
-                .beat(leg, mux.clone(), heartbeat_failed.clone()),
-        );
+        let latency = Arc::new(OnceLock::new());
+        tokio::spawn(self.clone().beat(
+            leg,
+            mux.clone(),
+            heartbeat_failed.clone(),
+            latency.clone(),
+        ));
         let proxy = self.dialer.proxy_kind(address);
-        match self.enter(&mux, leg, first, &ours, proxy).await {
+        let entered = self.enter(&mux, leg, first, &ours, &latency, proxy).await;
+        match entered {
             Ok(Entered { refused, offered }) => Ok(Live {
                 mux,
                 driver,
@@ -242,7 +248,17 @@ impl Agent {
             }),
             Err(error) => {
                 mux.close(ErrorCode::NO_ERROR, "giving up");
-                let _ = driver.await;
+                let closed = driver.await;
+                let error = match (error, closed) {
+                    (SessionError::Lost(text), Ok(closed)) if !self.up.has(leg) => {
+                        let told = useless(&closed);
+                        told.map_or(SessionError::Lost(text), |reason| {
+                            let address = address.to_owned();
+                            SessionError::Unanswered { address, reason }
+                        })
+                    }
+                    (error, _) => error,
+                };
                 self.departed(leg, &error.to_string());
                 Err(error)
             }
@@ -255,6 +271,7 @@ impl Agent {
         leg: u32,
         first: bool,
         ours: &AtomicBool,
+        latency: &OnceLock<Duration>,
         proxy: &str,
     ) -> Result<Entered, SessionError> {
         let response = self.log_in(mux, leg, proxy).await?;
@@ -267,7 +284,7 @@ impl Agent {
                 ..Peer::GO_SDK
             });
         }
-        self.arrived(leg, mux, &response);
+        self.arrived(leg, mux, &response, latency);
         if leg != FIRST {
             return Ok(Entered::default());
         }
@@ -300,7 +317,13 @@ impl Agent {
     // === which legs there are
 
     /// A leg has logged in.
-    fn arrived(&self, leg: u32, mux: &Session, response: &AuthResponse) {
+    fn arrived(
+        &self,
+        leg: u32,
+        mux: &Session,
+        response: &AuthResponse,
+        latency: &OnceLock<Duration>,
+    ) {
         let alone = self.up.add(leg, mux.clone());
         if alone {
             // Of the sessions that are over.
@@ -314,6 +337,10 @@ impl Agent {
             );
         }
         self.board.leg(leg, &response.region);
+        // The first beat is usually answered before the login is.
+        if let Some(latency) = latency.get() {
+            self.board.latency(leg, *latency);
+        }
         if alone {
             tracing::info!(obj = "tunnels.session", "client session established");
             tracing::info!(obj = "tunnels.session", "tunnel session started");
@@ -387,7 +414,13 @@ impl Agent {
 
     // === heartbeat
 
-    async fn beat(self: Arc<Self>, leg: u32, mux: Session, failed: Arc<AtomicBool>) {
+    async fn beat(
+        self: Arc<Self>,
+        leg: u32,
+        mux: Session,
+        failed: Arc<AtomicBool>,
+        first_latency: Arc<OnceLock<Duration>>,
+    ) {
         let first = Bytes::copy_from_slice(&heartbeat::STREAM_TYPE.to_be_bytes());
         let Ok(stream) = mux.open(first).await else {
             return;
@@ -398,11 +431,24 @@ impl Agent {
         };
         let mut wake = self.wake.clone();
         wake.borrow_and_update();
-        let told = |latency| self.board.latency(leg, latency);
+        let told = |latency| {
+            let _ = first_latency.set(latency);
+            self.board.latency(leg, latency);
+        };
         let failure = heartbeat::beat_nudged(stream, pace, wake, told).await;
         if matches!(failure, Failure::Timeout | Failure::WrongReply) {
             let client_id = self.identity.lock().client_id.clone();
-            tracing::error!(obj = "csess", id = client_id, clientid = client_id, err = ?failure, "heartbeat timeout, terminating session");
+            let err = match failure {
+                Failure::WrongReply => "another answer than the one that was due",
+                _ => "no answer in time",
+            };
+            tracing::error!(
+                obj = "csess",
+                id = client_id,
+                clientid = client_id,
+                err,
+                "heartbeat timeout, terminating session"
+            );
             failed.store(true, Ordering::Relaxed);
             mux.close(ErrorCode::NO_ERROR, "heartbeat timeout");
         }
