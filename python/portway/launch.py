@@ -43,9 +43,6 @@ loader.exec_module(core)
 os._exit(getattr(core, run)(int(plan)))
 """.strip()
 
-# The same for Windows, where a handle is inherited and becomes a descriptor in the child.
-LOADER_OF_HANDLE = LOADER.replace("int(plan)", "__import__('msvcrt').open_osfhandle(int(plan), os.O_RDONLY)")
-
 
 class NotBuiltError(RuntimeError):
     """The package has no compiled part for this interpreter."""
@@ -77,8 +74,7 @@ def extension() -> str:
 
 def arguments(core: str, plan: int, kind: Kind) -> list[str]:
     """The bare interpreter and what it is told; `plan` is a descriptor, on Windows a handle."""
-    loader = LOADER_OF_HANDLE if os.name == "nt" else LOADER
-    return [sys.executable, "-I", "-S", "-c", loader, core, str(plan), f"run_{kind}"]
+    return [sys.executable, "-I", "-S", "-c", LOADER, core, str(plan), f"run_{kind}"]
 
 
 def plan_file(content: bytes) -> int:

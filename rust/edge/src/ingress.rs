@@ -506,11 +506,15 @@ fn check(request: &AuthRequest) -> Result<(), Refusal> {
     if extra.metadata.len() > 4096 {
         return Err(Refusal::of(Code(100)));
     }
-    if !in_range(extra.heartbeat_interval) {
-        return Err(Refusal::of(Code(111)));
-    }
-    if !in_range(extra.heartbeat_tolerance) {
-        return Err(Refusal::of(Code(112)));
+    for (code, name, value) in [
+        (111, "interval", extra.heartbeat_interval),
+        (112, "tolerance", extra.heartbeat_tolerance),
+    ] {
+        if !in_range(value) {
+            let text =
+                format!("The heartbeat {name} is out of range: heartbeat_{name} may be 1s to 1h.");
+            return Err(Refusal::new(Code(code), text));
+        }
     }
     let plain =
         |text: &str| text.len() <= 256 && text.chars().all(|letter| letter.is_ascii_graphic());

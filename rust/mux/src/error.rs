@@ -113,6 +113,10 @@ impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
             CloseReason::Local => write!(f, "session closed: {}", self.code)?,
+            // Why it did, the debug text tells.
+            CloseReason::GoAway if self.code == ErrorCode::NO_ERROR => {
+                write!(f, "the peer closed the session")?;
+            }
             CloseReason::GoAway => write!(f, "the peer closed the session: {}", self.code)?,
             // Most peers end TCP without the farewell of TLS; what rustls says of that helps nobody.
             CloseReason::Eof

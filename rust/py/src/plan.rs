@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::report::Fatal;
 
-/// The plan behind a descriptor; it is closed afterwards.
+/// The plan behind a descriptor, on Windows a handle; it is closed afterwards.
 ///
 /// # Errors
 /// A text for the user where it cannot be read. Only another version of the Python part can be
@@ -36,13 +36,10 @@ fn open(descriptor: i32) -> File {
 
 #[cfg(windows)]
 #[allow(unsafe_code)]
-fn open(descriptor: i32) -> File {
-    // SAFETY: `launch.py` has opened the descriptor for this one call; its handle is ours.
-    unsafe {
-        std::os::windows::io::FromRawHandle::from_raw_handle(
-            libc::get_osfhandle(descriptor) as *mut _
-        )
-    }
+fn open(handle: i32) -> File {
+    // SAFETY: `launch.py` has made the handle for this one call, and only this process has inherited it. Handles have 32
+    // bits that count, whatever their width (Windows, "Interprocess Communication Between 32-bit and 64-bit Applications").
+    unsafe { std::os::windows::io::FromRawHandle::from_raw_handle(handle as isize as *mut _) }
 }
 
 /// Turns logging on and writes what was noted before.
