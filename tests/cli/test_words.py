@@ -211,11 +211,27 @@ def test_a_stream_that_is_closed_is_one_nobody_reads(words: str, closed: str) ->
     assert "Traceback" not in told.stdout + told.stderr
 
 
-def test_output_nobody_reads_is_no_error() -> None:
+AT_ONCE = ["version", "", "__complete -- st", "help http", "config check --log-format json --config /nowhere"]
+
+
+@pytest.mark.parametrize("unbuffered", [True, False], ids=["unbuffered", "buffered"])
+@pytest.mark.parametrize("words", AT_ONCE)
+def test_output_nobody_reads_is_no_error(words: str, unbuffered: bool) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    env = {**os.environ, "PYTHONUNBUFFERED": "1" if unbuffered else ""}
     with os.fdopen(writing, "wb") as gone:
-        argv = [sys.executable, "-m", "portway", "help", "http"]
+        argv = [sys.executable, "-m", "portway", *words.split()]
         told = subprocess.run(argv, stdout=gone, stderr=subprocess.PIPE, text=True, env=env)
     assert (told.returncode, told.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
+@pytest.mark.parametrize("unbuffered", [True, False], ids=["unbuffered", "buffered"])
+@pytest.mark.parametrize("words", AT_ONCE)
+def test_a_full_disk_under_the_output_is_told(words: str, unbuffered: bool) -> None:
+    env = {**os.environ, "PYTHONUNBUFFERED": "1" if unbuffered else ""}
+    with Path("/dev/full").open("wb") as full:
+        argv = [sys.executable, "-m", "portway", *words.split()]
+        told = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, env=env)
+    assert (told.returncode, told.stderr) == (1, "ERROR:  No space left on device\n")

@@ -30,14 +30,19 @@ def main(program: str, argv: list[str]) -> int:
         return result
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read our output has gone
+    except Exception as error:
+        return ended(error)
+
+
+def ended(error: Exception) -> int:
+    """The exit code of a command that failed, once it is told why. Raises our own mistakes again."""
+    if isinstance(error, BrokenPipeError):  # whoever read our output has gone
         dropped(1, 2)
         return 1
-    except Exception as error:
-        text = explained(error)
-        if text is None:
-            raise
-        return failed(text)
+    text = explained(error)
+    if text is None:
+        raise error
+    return failed(text)
 
 
 def explained(error: Exception) -> str | None:
