@@ -147,6 +147,27 @@ def test_a_wrong_command_line_fails_in_words(argv: list[str], message: str, caps
     assert all(line.startswith("ERROR:  ") for line in err.splitlines())
 
 
+@pytest.mark.parametrize(
+    ("argv", "now"),
+    [
+        (["http", "-auth", "u:p", "80"], "It is called --basic-auth since version 3."),
+        (["http", "--auth=u:p", "80"], "It is called --basic-auth since version 3."),
+        (["http", "-bind-tls=both", "80"], "It is called --scheme since version 3."),
+        (["http", "--bind-tls", "true", "80"], "It is called --scheme since version 3."),
+        (["http", "-subdomain=x", "80"], "Long flags have two hyphens: --subdomain"),
+        (["-config=x", "http", "80"], "Long flags have two hyphens: --config"),
+        (["-log", "stdout", "start", "--all"], "Long flags have two hyphens: --log"),
+        (["config", "-config", "x"], "Long flags have two hyphens: --config"),
+    ],
+)
+def test_flags_of_version_2_are_told_what_they_are_called_now(
+    argv: list[str], now: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(capsys, *argv)
+    assert (code, out) == (1, "")
+    assert err.splitlines()[1] == f"ERROR:  {now}"
+
+
 def test_an_error_of_a_user_ends_with_code_1_and_without_a_traceback() -> None:
     told = portway("edge", "--config", "/nowhere/edge.yml")
     assert (told.returncode, told.stdout) == (1, "")

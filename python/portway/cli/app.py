@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from portway.cli import help as pages
-from portway.cli.commands import API, COMMANDS, HELP_FLAGS, below, find, is_group
+from portway.cli.commands import API, COMMANDS, GLOBAL_FLAGS, HELP_FLAGS, below, find, is_group
 from portway.cli.report import CommandError, dropped, failed, flushed, nearest
 
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ def _group(program: str, group: str, rest: list[str]) -> int:
 
         print(version_line())
     elif rest[0].startswith("-"):
-        raise CommandError(f"unknown flag: {rest[0].partition('=')[0]}\nSee `{name} --help`.")
+        from portway.cli.spelling import unknown
+
+        raise CommandError(unknown(rest[0].partition("=")[0], [*GLOBAL_FLAGS, *HELP_FLAGS, "--version"], name))
     else:
         hint = nearest(rest[0], list(below(group)))
         raise CommandError(f'unknown command "{rest[0]}" for "{name}"{hint}\nSee `{name} --help`.')
