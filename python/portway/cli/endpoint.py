@@ -13,7 +13,7 @@ import typer
 
 from portway.cli.options import Flag, Given, command, headers
 from portway.cli.report import CommandError
-from portway.config.schema import UNTIL_POLICIES
+from portway.config.schema import TUNNEL, UNTIL_POLICIES
 from portway.launch import Launch
 
 # `H` http, `T` tcp, `S` tls, `L` tunnel (by labels): the commands that have the flag.
@@ -120,6 +120,9 @@ PLACES = {
     "policy_file": "traffic_policy_file",
 }
 
+# Flags whose values are looked at as those of a file are; the others are when the endpoint is planned.
+LIMITED = frozenset(("name", "description", "metadata", "subdomain", "terminate_at"))
+
 Upstream = Annotated[
     str, typer.Argument(metavar="UPSTREAM", help="Port, host:port, URL, unix: socket or file:// folder")
 ]
@@ -139,7 +142,11 @@ def options(proto: str, given: Given) -> dict[str, Any]:
     flags = flags_of(proto)
     for flag in sorted(flags, key=lambda flag: not flag.instead):
         value = _value(flag, given)
-        if value in (None, []) or flag.name in ("name", "region"):
+        if value in (None, []) or flag.name == "region":
+            continue
+        if flag.key in LIMITED:
+            _check(flag, str(value))
+        if flag.name == "name":
             continue
         *outer, last = PLACES.get(flag.key, flag.key).split(".")
         place = definition
@@ -154,6 +161,13 @@ def _value(flag: Flag, given: Given) -> Any:
         return headers(given.repeated(flag.key))
     read = {"text": given.text, "list": given.many, "flag": given.flag}[flag.kind]
     return read(flag.key)
+
+
+def _check(flag: Flag, value: str) -> None:
+    try:
+        TUNNEL[flag.key].parse(value)
+    except ValueError as error:
+        raise CommandError(f'invalid argument for "--{flag.name}" flag: {error}') from None
 
 
 def run(proto: str, given: Given, upstream: str) -> Launch:
