@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cli.command import run
 from portway.config import disk, edit
@@ -92,6 +93,18 @@ def test_any_value_reads_back_as_it_was_given(value: str, style: str) -> None:
     path.write_text(f"version: 3\nagent:\n  metadata: {style}old{style}\n")
     edit.set_value(path, "metadata", value)
     assert load([path]).agent == {"metadata": value}
+
+
+NUMBERS = ["123_456", "1_0", "0x1F", "0b1", "0o17", "017", "1e5", "12", "2001-01-01", "1.10", "12:30", "0xdead_beef"]
+
+
+@pytest.mark.parametrize("value", ["2kLmDEF_9", "token", "a.b:443", "/etc/ca.pem", "yes", "null", *NUMBERS])
+def test_a_new_value_is_the_same_text_to_any_reader_of_yaml(value: str) -> None:
+    path = Path("c.yml")
+    edit.set_value(path, "authtoken", value)
+    assert yaml.safe_load(path.read_text())["agent"]["authtoken"] == value
+    quoted = f'"{value}"' in path.read_text()
+    assert quoted == (value in {"yes", "null", *NUMBERS})
 
 
 def test_the_same_value_again_leaves_the_file_alone() -> None:

@@ -21,7 +21,10 @@ from portway.config.schema import RENAMED, V1_AGENT, V1_TUNNEL, V2_AGENT
 
 INDENT = "    "
 # Plain in every version of YAML, and the same text in all of them.
-SAFE = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@-]*(:[A-Za-z0-9_./@-]+)*|[0-9][A-Za-z0-9_.-]*[A-Za-z_-][A-Za-z0-9_-]*")
+# What begins with a digit has a letter that is in no number and no date.
+SAFE = re.compile(
+    r"[A-Za-z_/][A-Za-z0-9_./@-]*(:[A-Za-z0-9_./@-]+)*|[0-9][A-Za-z0-9_.-]*[g-npqrsuvwyG-NPQRSUVWY][A-Za-z0-9_.-]*"
+)
 WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 
 
