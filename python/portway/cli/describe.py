@@ -40,7 +40,7 @@ def described(command: str) -> Spec:
     words = tuple(
         (str(one.metavar or one.name), one.help or "", bool(one.required))  # type: ignore[attr-defined]
         for one in made.params
-        if one.param_type_name == "argument"
+        if one.param_type_name == "argument" and not one.hidden  # type: ignore[attr-defined]
     )
     flags = [flag for one in made.params if one.param_type_name == "option" for flag in _flags(one)]
     examples = (made.epilog or "").rstrip("\n")

@@ -126,6 +126,9 @@ LIMITED = frozenset(("name", "description", "metadata", "subdomain", "terminate_
 Upstream = Annotated[
     str, typer.Argument(metavar="UPSTREAM", help="Port, host:port, URL, unix: socket or file:// folder")
 ]
+StreamUpstream = Annotated[
+    str, typer.Argument(metavar="UPSTREAM", help="Port, host:port, tls://host:port or unix: socket")
+]
 
 
 def flags_of(proto: str) -> list[Flag]:
@@ -187,12 +190,12 @@ def http(given: Given, upstream: Upstream) -> Launch:
     return run("http", given, upstream)
 
 
-def tcp(given: Given, upstream: Upstream) -> Launch:
+def tcp(given: Given, upstream: StreamUpstream) -> Launch:
     """Give a local TCP service a public address."""
     return run("tcp", given, upstream)
 
 
-def tls(given: Given, upstream: Upstream) -> Launch:
+def tls(given: Given, upstream: StreamUpstream) -> Launch:
     """Give a local TLS service a public name."""
     return run("tls", given, upstream)
 

@@ -90,7 +90,7 @@ COMMANDS: dict[str, Spec] = {
         '',
         '  portway tcp 22                                   the service on port 22\n  portway tcp 5432 --url tcp://example.com:20001   under a port of the edge',
         (
-            ('UPSTREAM', 'Port, host:port, URL, unix: socket or file:// folder', True),
+            ('UPSTREAM', 'Port, host:port, tls://host:port or unix: socket', True),
         ),
         (
             (('--url',), 'URL', 'Public URL or name; a random one if absent', False),
@@ -116,7 +116,7 @@ COMMANDS: dict[str, Spec] = {
         '',
         '  portway tls 443 --url shop.example.com                           TLS ends at the service\n  portway tls 80 --url shop.example.com --crt c.pem --key k.pem    TLS ends in this agent',
         (
-            ('UPSTREAM', 'Port, host:port, URL, unix: socket or file:// folder', True),
+            ('UPSTREAM', 'Port, host:port, tls://host:port or unix: socket', True),
         ),
         (
             (('--url',), 'URL', 'Public URL or name; a random one if absent', False),
@@ -635,9 +635,7 @@ COMMANDS: dict[str, Spec] = {
         'Test every step of the way to the edge: names, proxies, TCP, TLS, the protocol and the login.',
         'What is wrong is told with what to do about it; the report has all details and no secrets.',
         '  portway diagnose\n  portway diagnose --ipv6 --write-report report.json\n  portway diagnose --internet off        where there is no internet, and need not be',
-        (
-            ('switch', '', False),
-        ),
+        (),
         (
             (('-6', '--ipv6'), '', 'Test IPv6 by itself too', False),
             (('--no-ipv6',), '', '', True),
