@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -14,6 +15,7 @@ from typer.main import get_command
 from cli.command import run
 from portway import COMPATIBLE_VERSION, __version__
 from portway.cli import commands, options
+from portway.cli.app import load
 from portway.cli.options import Flag, command, headers
 from portway.cli.spelling import normalised, split
 
@@ -208,6 +210,20 @@ def test_ctrl_c_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 def test_all_spellings_of_a_flag_are_one(given: list[str], read: list[str]) -> None:
     parameters = get_command(command(lambda given: None, FLAGS)).params
     assert normalised(given, parameters, "portway") == read
+
+
+@pytest.mark.parametrize("command_name", [name for name in commands.COMMANDS if not commands.is_group(name)])
+def test_a_value_may_stand_behind_every_name_of_its_flag(command_name: str) -> None:
+    made: Any = get_command(load(command_name))
+    for option in made.params:
+        if option.param_type_name != "option" or option.is_flag:
+            continue
+        for name in option.opts:
+            for given in ([name, "value"], [f"{name}=value"]):
+                words = normalised(given, made.params, "portway")
+                parser = made.make_parser(made.context_class(made, resilient_parsing=True))
+                read, rest, _ = parser.parse_args(words)
+                assert (read[option.name], rest) in (("value", []), (["value"], [])), name
 
 
 def test_lists_may_be_repeated_and_parted_by_commas() -> None:

@@ -51,7 +51,8 @@ def normalised(arguments: Sequence[str], parameters: Iterable[Any], program: str
         elif not equals and not words:
             raise CommandError(f"flag needs an argument: {name}")
         else:
-            rest.append(f"{name}={value if equals else words.pop(0)}")
+            long = max(option.opts, key=len)  # behind a short name typer would take `=` for part of the value
+            rest.append(f"{long}={value if equals else words.pop(0)}")
     return rest
 
 
