@@ -132,6 +132,17 @@ def test_the_name_of_the_other_program_is_a_link_away(tmp_path: Path) -> None:
     in_an_empty_home(tmp_path, f"set -e\n{block('config.md', 'bin/ngrok')}\n~/.local/bin/ngrok version")
 
 
+def test_flags_that_help_does_not_list_are_on_the_page_that_does() -> None:
+    """Who sees a flag here looks for it there."""
+    text = (ROOT / "docs" / "reference" / "cli.md").read_text()
+    older = text.partition("## Older spellings")[2]
+    for example in examples("sh"):
+        for flag in re.findall(r"^portway (?:http|tcp|tls) .*?(--[a-z-]+)", example.text, re.MULTILINE):
+            if f"`{flag}" not in text.partition("## Older spellings")[0]:
+                assert f"`{flag}" in older, flag
+                assert "cli.md#older-spellings" in example.page.read_text(), f"{example.page}: {flag}"
+
+
 def test_targets_of_make_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {target for _, words in commands() if words[0] == "make" for target in words[1:] if "=" not in target}
