@@ -26,14 +26,16 @@ CURRENT = {
     Flag("pooling-enabled", "flag", "Share the URL with other endpoints that do too"): "HTSL",
     Flag("traffic-policy-file", "text", "Traffic policy, YAML or JSON", "FILE"): "HTS",
     Flag("traffic-policy-url", "text", "The same, fetched at start", "URL"): "HTS",
-    Flag("inspect", "flag", "Keep requests for the local inspector (default)"): "HL",
+    Flag("inspect", "flag", "Keep requests for the local inspector (default; off: --inspect=false)"): "HL",
     Flag(
         "upstream-proxy-protocol", "text", "Write a PROXY header of version 1 or 2 to the upstream", "VERSION"
     ): "HTSL",
     Flag("upstream-tls-verify", "flag", "Verify the certificate of the upstream"): "HS",
     Flag("upstream-tls-verify-cas", "text", "PEM file with the CAs for that", "FILE"): "HS",
     Flag("upstream-protocol", "text", "http1 (default) or http2", "PROTOCOL"): "HL",
-    Flag("file-listing", "flag", "Show what is in a folder that has no index page (default)"): "H",
+    Flag(
+        "file-listing", "flag", "Show what is in a folder that has no index page (default; off: --no-file-listing)"
+    ): "H",
     Flag("label", "list", "A label the edge knows the endpoint by, key=value; repeatable", "LABEL"): "L",
     Flag("crt", "text", "PEM certificate: TLS ends in this agent", "FILE"): "SL",
     Flag("key", "text", "Its private key", "FILE"): "SL",
