@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import tempfile
@@ -47,6 +48,13 @@ def change(path: Path, key: str = "authtoken", value: str = "new") -> str:
         ("version: 3\nagent: {}\n", "version: 3\nagent: {authtoken: new}\n"),
         ("version: 3\nagent: {log: stdout} # x\n", "version: 3\nagent: {authtoken: new, log: stdout} # x\n"),
         ("version: 3\nagent: { authtoken: old }\n", "version: 3\nagent: { authtoken: new }\n"),
+        # what is JSON stays JSON
+        ('{"version": 3, "agent": {"log": "stdout"}}\n',
+         '{"version": 3, "agent": {"authtoken": "new", "log": "stdout"}}\n'),
+        ('{"version": 3, "agent": {}}\n', '{"version": 3, "agent": {"authtoken": "new"}}\n'),
+        ('{\n\t"version": 3\n}\n', '{\n\t"version": 3, "agent": {"authtoken": "new"}\n}\n'),
+        ('{"version": 2, "log": "stdout"}\n', '{"authtoken": "new", "version": 2, "log": "stdout"}\n'),
+        ("{version: 3}\n", "{version: 3, agent: {authtoken: new}}\n"),
         ("version: 3\nagent:\n  log: stdout", "version: 3\nagent:\n  authtoken: new\n  log: stdout"),
         ("version: 3\nagent:\n  authtoken: old # lab\n  log: x\n",
          "version: 3\nagent:\n  authtoken: new # lab\n  log: x\n"),
@@ -73,6 +81,8 @@ def test_a_value_is_put_in_its_place_and_the_rest_stays(before: str, after: str)
     path.write_bytes(before.encode())
     changed = change(path)
     assert changed == after
+    if before.startswith('{"'):
+        assert json.loads(changed)
     if "bogus" not in before and "log: x" not in before:
         assert load([path]).agent["authtoken"] == "new"
 
