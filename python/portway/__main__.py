@@ -32,6 +32,12 @@ def answered_at_once() -> bool:
     if sys.argv[1:] in ASKS_VERSION:
         print(version_line())
     elif not sys.argv[1:]:
+        if os.name == "nt":
+            from portway.cli import window
+
+            if window.is_ours():
+                window.keep_with_help()
+                return True
         from portway.cli.help import of_group
 
         print(of_group(program(), ""))
