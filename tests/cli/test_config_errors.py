@@ -95,7 +95,9 @@ UNITS = "(units: ns us ms s m h)"
         (V3 + "endpoints:\n  - upstream: {url: 80}\n", "3:5 missing endpoints[0].name"),
         (ONE, "3:5 missing endpoints[0].upstream"),
         (ONE + "    upstream: {}\n", "4:5 missing endpoints[0].upstream.url"),
+        (ONE + "    upstream: {url: ''}\n", "4:5 missing endpoints[0].upstream.url"),
         ("version: 2\ntunnels:\n  t: {proto: tcp}\n", "3:3 missing tunnels.t.addr"),
+        ("version: 2\ntunnels:\n  t: {proto: tcp, addr: ''}\n", "3:3 missing tunnels.t.addr"),
         ("version: 2\ntunnels:\n  t: {addr: 80}\n", "3:3 missing tunnels.t.proto: the protocol name, http, tcp or tls"),
         # wrong types
         (V3 + "agent: x\n", "2:8 agent: expected a map, found 'x'"),

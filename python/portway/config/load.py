@@ -298,7 +298,7 @@ class _File:
         if len(options.get("bindings", [])) > 1:
             problem("bindings", ": one binding, not several")
         try:
-            if "addr" in options:
+            if options.get("addr"):  # that there is none is told already
                 upstream.normalise(options["addr"], proto)
         except ValueError as error:
             scheme = str(options["addr"]).partition("://")[0]
