@@ -95,8 +95,8 @@ def test_both_schemes_are_two_endpoints_of_one_name(site: Site) -> None:
     agent = site.agents.http(site.upstream.url, "--scheme", "https,http", "--domain", "both.localhost", "--name", "n")
     first, second = agent.up(2)
     names = [record["name"] for record in agent.process.records() if record["msg"] == "started tunnel"]
-    assert names == ["n", "n (http)"]
-    assert (urlsplit(first).scheme, urlsplit(second).scheme) == ("https", "http")
+    assert names == ["n (http)", "n"]
+    assert (urlsplit(first).scheme, urlsplit(second).scheme) == ("http", "https")
     for url in (first, second):
         with Visitor(site.edge, url) as visitor:
             assert visitor.get("/").status == 200
