@@ -557,7 +557,12 @@ mod tests {
         // A URL of two rows is there as a whole, or not at all.
         assert_eq!(
             text(&view, 25, 4),
-            ["online", "https://shop.example.com", "... and 9 more"]
+            [
+                "online",
+                "https://shop.example.com",
+                "... and 9 more",
+                "GET /path             200",
+            ]
         );
         assert!(!text(&view, 120, 11).concat().contains("more"));
     }
