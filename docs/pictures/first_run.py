@@ -53,7 +53,7 @@ def run(home: Path) -> list[tuple[str, list[str]]]:
     visitor = Terminal(SHELL, env=env, columns=COLUMNS, rows=4)
     try:
         shown = agent.wait("the URL", lambda text: "Forwarding" in text and "online" in text)
-        url = re.findall(r"http://\S+", shown)[0]
+        url = re.findall(r"http://\S+\.localhost\S*", shown)[0]
         visitor.wait("a prompt", lambda text: "$" in text)
         visitor.type(f"curl {url}/hello.txt\n".encode())
         visitor.wait("an answer", lambda text: "Hello" in text)

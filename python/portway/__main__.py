@@ -6,6 +6,7 @@ import os
 import sys
 
 from portway import COMPATIBLE_VERSION, __version__
+from portway.cli.report import flushed
 
 ASKS_VERSION = (["version"], ["--version"], ["-v"])
 
@@ -13,21 +14,40 @@ ASKS_VERSION = (["version"], ["--version"], ["-v"])
 def main() -> int:
     """Runs the command that `sys.argv` names, and returns the exit code."""
     open_closed()
-    if sys.argv[1:] in ASKS_VERSION:
-        print(version_line())
-        return 0
-    if not sys.argv[1:]:
-        from portway.cli.help import of_group
+    try:
+        if answered_at_once():
+            flushed()
+            return 0
+    except OSError as error:  # whoever reads our output has gone, or a disk is full
+        from portway.cli.app import ended
 
-        print(of_group(program(), ""))
-        return 0
-    if sys.argv[1] == "__complete":
-        from portway.cli.candidates import answer
-
-        return answer(sys.argv[3:])  # behind `--`
+        return ended(error)
     from portway.cli.app import main as run
 
     return run(program(), sys.argv[1:])
+
+
+def answered_at_once() -> bool:
+    """Whether it was a question that needs nothing but these lines."""
+    if sys.argv[1:] in ASKS_VERSION:
+        print(version_line())
+    elif not sys.argv[1:]:
+        if os.name == "nt":
+            from portway.cli import window
+
+            if window.is_ours():
+                window.keep_with_help()
+                return True
+        from portway.cli.help import of_group
+
+        print(of_group(program(), ""))
+    elif sys.argv[1] == "__complete":
+        from portway.cli.candidates import answer
+
+        answer(sys.argv[3:])  # behind `--`
+    else:
+        return False
+    return True
 
 
 def open_closed() -> None:

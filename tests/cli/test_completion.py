@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.command import run
+from harness.terminal import Terminal
 from portway.cli.candidates import SHELLS, VALUES, candidates
 from portway.cli.completion import CODE
 from portway.cli.tree import COMMANDS, COMMON
@@ -149,6 +151,35 @@ echo "${COMPREPLY[@]}"
 def test_bash_completes(installed: Path, typed: str, offered: str) -> None:
     told = subprocess.run(["bash", "-c", BASH % typed], capture_output=True, text=True)
     assert (told.stdout.strip(), told.stderr) == (offered, "")
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
+@pytest.mark.parametrize(
+    ("typed", "becomes"),
+    [
+        ("sh", "shop"),
+        ("it", "it\\'s\\ \\$5"),
+        ("my\\ b", "my\\ blog"),
+        ("'my", "'my blog'"),
+        ('"my b', '"my blog"'),
+        ("a", 'a\\ \\"b\\"'),
+    ],
+)
+def test_bash_keeps_the_name_of_an_endpoint_one_word(installed: Path, typed: str, becomes: str) -> None:
+    """As somebody types it, for what readline makes of an answer is not seen in the answer."""
+    names = ["shop", "my blog", "it's $5", 'a "b"']
+    file = installed / "config" / "portway" / "portway.yml"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"version": 3, "endpoints": [{"name": name, "upstream": {"url": 1}} for name in names]}))
+    shell = Terminal(["bash", "--norc", "--noprofile", "-i"], env={"PS1": "$ ", "HISTFILE": ""})
+    try:
+        shell.wait("a prompt", lambda text: text.startswith("$"))
+        shell.type(b'eval "$(portway completion bash)"; clear; echo ready\n')
+        shell.wait("that it is set up", lambda text: text.startswith("ready"))
+        shell.type(f"portway start {typed}\t".encode())
+        shell.wait("the whole name", lambda text: f"$ portway start {becomes}\n" in text)
+    finally:
+        shell.stop()
 
 
 @pytest.mark.skipif(not shutil.which("fish"), reason="no fish here")

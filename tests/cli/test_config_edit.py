@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cli.command import run
 from portway.config import disk, edit
@@ -46,6 +48,13 @@ def change(path: Path, key: str = "authtoken", value: str = "new") -> str:
         ("version: 3\nagent: {}\n", "version: 3\nagent: {authtoken: new}\n"),
         ("version: 3\nagent: {log: stdout} # x\n", "version: 3\nagent: {authtoken: new, log: stdout} # x\n"),
         ("version: 3\nagent: { authtoken: old }\n", "version: 3\nagent: { authtoken: new }\n"),
+        # what is JSON stays JSON
+        ('{"version": 3, "agent": {"log": "stdout"}}\n',
+         '{"version": 3, "agent": {"authtoken": "new", "log": "stdout"}}\n'),
+        ('{"version": 3, "agent": {}}\n', '{"version": 3, "agent": {"authtoken": "new"}}\n'),
+        ('{\n\t"version": 3\n}\n', '{\n\t"version": 3, "agent": {"authtoken": "new"}\n}\n'),
+        ('{"version": 2, "log": "stdout"}\n', '{"authtoken": "new", "version": 2, "log": "stdout"}\n'),
+        ("{version: 3}\n", "{version: 3, agent: {authtoken: new}}\n"),
         ("version: 3\nagent:\n  log: stdout", "version: 3\nagent:\n  authtoken: new\n  log: stdout"),
         ("version: 3\nagent:\n  authtoken: old # lab\n  log: x\n",
          "version: 3\nagent:\n  authtoken: new # lab\n  log: x\n"),
@@ -72,6 +81,8 @@ def test_a_value_is_put_in_its_place_and_the_rest_stays(before: str, after: str)
     path.write_bytes(before.encode())
     changed = change(path)
     assert changed == after
+    if before.startswith('{"'):
+        assert json.loads(changed)
     if "bogus" not in before and "log: x" not in before:
         assert load([path]).agent["authtoken"] == "new"
 
@@ -92,6 +103,18 @@ def test_any_value_reads_back_as_it_was_given(value: str, style: str) -> None:
     path.write_text(f"version: 3\nagent:\n  metadata: {style}old{style}\n")
     edit.set_value(path, "metadata", value)
     assert load([path]).agent == {"metadata": value}
+
+
+NUMBERS = ["123_456", "1_0", "0x1F", "0b1", "0o17", "017", "1e5", "12", "2001-01-01", "1.10", "12:30", "0xdead_beef"]
+
+
+@pytest.mark.parametrize("value", ["2kLmDEF_9", "token", "a.b:443", "/etc/ca.pem", "yes", "null", *NUMBERS])
+def test_a_new_value_is_the_same_text_to_any_reader_of_yaml(value: str) -> None:
+    path = Path("c.yml")
+    edit.set_value(path, "authtoken", value)
+    assert yaml.safe_load(path.read_text())["agent"]["authtoken"] == value
+    quoted = f'"{value}"' in path.read_text()
+    assert quoted == (value in {"yes", "null", *NUMBERS})
 
 
 def test_the_same_value_again_leaves_the_file_alone() -> None:

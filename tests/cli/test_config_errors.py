@@ -18,6 +18,8 @@ TUNNEL = "version: 2\ntunnels:\n  t:\n    proto: http\n    addr: 80\n"
 NO_TOKEN = "YAML parsing error: found character that cannot start any token"
 URL = 'endpoints[0] "a": upstream.url:'
 NO_USER = "this URL holds a user or a password, which nobody asks for here: leave out all up to the @"
+TWO = "expected a single document in the stream, but found another document"
+UNTIL = "belongs under tunnels: until your edge has traffic policies"
 HAS = "an upstream of this endpoint has"
 UNITS = "(units: ns us ms s m h)"
 
@@ -40,7 +42,7 @@ UNITS = "(units: ns us ms s m h)"
             "3:1 YAML parsing error: did not find expected ',' or '}'",
         ),
         ("version: 3\nagent: @x\n", f"2:8 {NO_TOKEN}\n    agent: @x\n           ^"),
-        ("version: 3\n---\nversion: 3\n", "2:1 YAML parsing error: but found another document\n    ---\n    ^"),
+        ("version: 3\n---\nversion: 3\n", f"2:1 YAML parsing error: {TWO}\n    ---\n    ^"),
         ("version: 3\nagent: {log: stdout}\nagent: {}\n", "3:1 agent is given twice (first on line 2)"),
         ("version: 3\n? [a]\n: b\n", "2:3 the file: a key must be a text"),
         # keys in the wrong place, or misspelt
@@ -69,7 +71,14 @@ UNITS = "(units: ns us ms s m h)"
          "5:5 endpoints[0].crt is written as agent_tls_termination.server_certificate in an endpoint"),
         (ONE + "    upstream: {url: 80}\n    oauth: {}\n",
          "5:5 endpoints[0].oauth belongs under tunnels: until your edge has traffic policies"),
-        (V3 + "--log: stdout\n", "2:1 unknown key --log (allowed here: version, agent, endpoints, tunnels)"),
+        (ONE + "    upstream: {url: 80}\n    host-header: x\n",
+         f"5:5 endpoints[0].host-header, that is host_header, {UNTIL}"),
+        (V3 + "--log: stdout\n", "2:1 --log belongs under agent:, as agent.log"),
+        (V3 + "web-addr: x\n", "2:1 web-addr belongs under agent:, as agent.web_addr"),
+        (V3 + "agent:\n  server-addr: e:1\n",
+         "3:3 agent.server-addr, that is server_addr, is called connect_url in version 3"),
+        ("version: 2\nconnect-url: e:443\n",
+         "2:1 connect-url, that is connect_url, is called server_addr in version 2"),
         (V3 + "agent:\n  --log: stdout\n", "3:3 unknown key agent.--log (did you mean log?)"),
         (V3 + "agent:\n  Log_Level: info\n", "3:3 unknown key agent.Log_Level (did you mean log_level?)"),
         (V3 + "agent:\n  server_addr: e:1\n", "3:3 agent.server_addr is called connect_url in version 3"),
@@ -81,12 +90,15 @@ UNITS = "(units: ns us ms s m h)"
         (TUNNEL + "    host-header: x\n", "6:5 unknown key tunnels.t.host-header (did you mean host_header?)"),
         (TUNNEL + "    bind_tls: both\n", "6:5 tunnels.t.bind_tls is of version 1: use schemes"),
         (TUNNEL + "    auth: x\n", "6:5 tunnels.t.auth is of version 1: use basic_auth"),
+        (TUNNEL + "    bind-tls: both\n", "6:5 tunnels.t.bind-tls, that is bind_tls, is of version 1: use schemes"),
         (TUNNEL + "    upstream_ca_path: x\n", "6:5 tunnels.t.upstream_ca_path is called upstream_tls_verify_cas"),
         # what is missing
         (V3 + "endpoints:\n  - upstream: {url: 80}\n", "3:5 missing endpoints[0].name"),
         (ONE, "3:5 missing endpoints[0].upstream"),
         (ONE + "    upstream: {}\n", "4:5 missing endpoints[0].upstream.url"),
+        (ONE + "    upstream: {url: ''}\n", "4:5 missing endpoints[0].upstream.url"),
         ("version: 2\ntunnels:\n  t: {proto: tcp}\n", "3:3 missing tunnels.t.addr"),
+        ("version: 2\ntunnels:\n  t: {proto: tcp, addr: ''}\n", "3:3 missing tunnels.t.addr"),
         ("version: 2\ntunnels:\n  t: {addr: 80}\n", "3:3 missing tunnels.t.proto: the protocol name, http, tcp or tls"),
         # wrong types
         (V3 + "agent: x\n", "2:8 agent: expected a map, found 'x'"),
@@ -226,6 +238,15 @@ def test_no_more_problems_are_told_than_anyone_reads(home: Path, capsys: pytest.
     assert f": {SHOWN + 5} problems" in err
     assert err.splitlines()[-1] == "ERROR:    … and 5 more"
     assert len(err.splitlines()) == SHOWN + 3
+
+
+def test_that_there_is_no_file_is_told_people_and_programs(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "config", "check")
+    file = err.split("'")[1]
+    told = f"Error reading configuration file '{file}': open {file}: no such file or directory"
+    assert (code, out, err) == (1, "", f"ERROR:  {told}\n")
+    code, out, err = run(capsys, "config", "check", "--log-format", "json")
+    assert (code, err, json.loads(out)["msg"]) == (1, "", told)
 
 
 def test_for_programs_there_is_a_record_for_each_problem(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -227,6 +227,14 @@ def test_a_tunnel_without_an_equal_stays_with_the_reason(tunnel: str, reason: st
     assert report(text)[-1].startswith(f"tunnels.w stays a tunnel: {reason}")
 
 
+def test_what_version_3_cannot_start_is_told() -> None:
+    said = report("version: 2\ntunnels:\n  w: {addr: 80, labels: [edge=x]}\n")
+    assert (
+        said[-1]
+        == "tunnels.w stays a tunnel: labels has no endpoint option; version 3 cannot start it before it has a url"
+    )
+
+
 def test_parts_that_are_shared_stay_where_they_are() -> None:
     text = "version: 2\ntunnels:\n  a: &a {proto: http, addr: 80}\n  b: *a\n  c:\n    <<: *a\n    addr: 81\n"
     made = result(text)

@@ -302,8 +302,39 @@ def test_anchors_aliases_and_merge_keys_are_followed() -> None:
     assert second["inspect"] is False
 
 
+def test_endpoints_may_be_made_of_others() -> None:
+    config = read(
+        Path.cwd(),
+        """
+        version: 3
+        endpoints:
+          - &a
+            name: a
+            upstream: &up {url: 80, protocol: http2}
+          - <<: *a
+            name: b
+          - <<: [{name: c, inspect: false}, *a]
+          - name: d
+            upstream: {<<: *up, url: 81}
+        """,
+    )
+    made = plans.endpoints(config.entries)
+    assert [(one["name"], one["upstream"], one["inspect"]) for one in made] == [
+        ("a", "http://localhost:80", True),
+        ("b", "http://localhost:80", True),
+        ("c", "http://localhost:80", False),
+        ("d", "http://localhost:81", True),
+    ]
+    assert {one["upstream_protocol"] for one in made} == {"http2"}
+
+
 @pytest.mark.parametrize(
-    "text", ["\ufeffversion: 3\r\nagent:\r\n  metadata: m\r\n", '{"version": 3, "agent": {"metadata": "m"}}']
+    "text",
+    [
+        "\ufeffversion: 3\r\nagent:\r\n  metadata: m\r\n",
+        '{"version": 3, "agent": {"metadata": "m"}}',
+        '\n{\n\t"version": 3,\n\t"agent": {\n\t\t"metadata": "m"\n\t}\n}\n',
+    ],
 )
 def test_windows_files_and_json_are_read(text: str) -> None:
     path = Path.cwd() / "c.yml"
@@ -346,6 +377,10 @@ def test_protocol_https_is_taken_for_http1_and_told() -> None:
         ("http://", "http://localhost:80", None, None),
         ("file:///var/log", "file:///var/log", None, None),
         ("unix:///run/app.sock", "unix:///run/app.sock", "unix:///run/app.sock", "unix:///run/app.sock"),
+        ("", None, None, None),
+        (":", None, None, None),
+        ("host:", None, None, None),
+        ("https://host:", None, None, None),
         ("0", None, None, None),
         ("65536", None, None, None),
         ("host:port", None, None, None),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
+from harness import need
 from harness.edge import Edge, isolated
 from harness.process import portway, until
 from harness.terminal import Terminal
@@ -299,6 +302,24 @@ def test_into_a_file_goes_the_url_and_nothing_of_a_screen(shown: Shown, tmp_path
         until("its line", lambda: out.read_text() == f"Forwarding {url} -> {shown.upstream.url}\n")
         agent.terminate()
         assert agent.wait(30) == 0
+
+
+def labels(text: str) -> list[str]:
+    """What a screen says apart from values: both ends of its title, and the words in front of its rows."""
+    rows = [line.strip() for line in text.splitlines()]
+    found = [re.match(r"[A-Z-][A-Za-z -]*?(?=  |$)", row) for row in rows[1:]]
+    return [*re.split(r" {2,}", rows[0]), *(label[0] for label in found if label)]
+
+
+def test_the_picture_of_the_readme_has_the_rows_of_the_screen(
+    terminals: NewTerminal, tmp_path: Path, upstream: HttpUpstream
+) -> None:
+    picture = ElementTree.parse(need.ROOT / "docs" / "pictures" / "first_run.svg")
+    lines = ["".join(row.itertext()) for row in picture.iterfind("{*}text")]
+    screen = lines[1 : next(number for number, line in enumerate(lines) if line == "bash")]
+    terminal = terminals(*portway(), "http", upstream.url, env=isolated(tmp_path / "home"), columns=126, rows=18)
+    assert labels("\n".join(screen)) == labels(online(terminal))
+    quits(terminal)
 
 
 def test_without_a_terminal_it_says_why_there_is_no_url(tmp_path: Path, upstreams: Upstreams) -> None:

@@ -46,6 +46,7 @@ def test_it_goes_by_that_name_in_all_it_says(run: Run) -> None:
     assert 'unknown command "htpp" for "ngrok"' in run("htpp").stderr
     assert "See `ngrok http --help`." in run("http", "--bogus").stderr
     assert "-F _ngrok ngrok" in run("completion", "bash").stdout
+    assert "to `ngrok config join`, or set" in run("http", "80", "--authtoken", "t").stderr
 
 
 def test_writing_commands_make_its_file(run: Run, theirs: Path) -> None:
@@ -61,6 +62,8 @@ def test_writing_commands_make_its_file(run: Run, theirs: Path) -> None:
 
 def test_its_file_is_upgraded_in_its_place(run: Run, theirs: Path) -> None:
     theirs.parent.mkdir(parents=True)
+    theirs.write_text("authtoken: t\n")
+    assert "add `version: 3`, or run `ngrok config upgrade`" in run("config", "check").stderr
     theirs.write_text("version: 2\nauthtoken: t\n")
     told = run("config", "upgrade")
     assert (told.returncode, theirs.read_text()) == (0, "version: 3\nagent:\n  authtoken: t\n")

@@ -95,8 +95,8 @@ def test_both_schemes_are_two_endpoints_of_one_name(site: Site) -> None:
     agent = site.agents.http(site.upstream.url, "--scheme", "https,http", "--domain", "both.localhost", "--name", "n")
     first, second = agent.up(2)
     names = [record["name"] for record in agent.process.records() if record["msg"] == "started tunnel"]
-    assert names == ["n", "n (http)"]
-    assert (urlsplit(first).scheme, urlsplit(second).scheme) == ("https", "http")
+    assert names == ["n (http)", "n"]
+    assert (urlsplit(first).scheme, urlsplit(second).scheme) == ("http", "https")
     for url in (first, second):
         with Visitor(site.edge, url) as visitor:
             assert visitor.get("/").status == 200
@@ -446,6 +446,11 @@ def test_what_the_edge_cannot_do_yet_is_refused_by_name(
         (["--mutual-tls-cas", "/nowhere/ca.pem"], "/nowhere/ca.pem: No such file or directory"),
         (["--traffic-policy-file", "/nowhere"], "/nowhere: No such file or directory"),
         (["--traffic-policy-file", "a", "--policy-file", "b"], "exclude each other"),
+        (["--description", "d" * 256], '--description" flag: longer than 255 bytes'),
+        (["--metadata", "m" * 4097], '--metadata" flag: longer than 4096 bytes'),
+        (["--name", "n" * 256], '--name" flag: longer than 255 bytes'),
+        (["--name", "a\nb"], '--name" flag: a name must not be empty, nor hold control characters'),
+        (["--subdomain", "a/b"], "--subdomain\" flag: 'a/b': a subdomain has letters, digits, - and . only"),
         (["--scheme", "ftp"], "ftp"),
         (["--log-level", "loud"], "debug, info, warn, error, crit"),
         (["--log-format", "xml"], "term, logfmt, json"),
@@ -454,7 +459,7 @@ def test_what_the_edge_cannot_do_yet_is_refused_by_name(
         (["--connect-url", "a b"], "'a b' is no address"),
         (["--config", "/nowhere/c.yml"], "open /nowhere/c.yml: no such file or directory"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    ids=lambda value: repr(" ".join(value))[1:40] if isinstance(value, list) else "",
 )
 def test_a_value_that_makes_no_sense_is_told_in_one_line(flags: list[str], told: str, site: Site) -> None:
     process = site.agents.run("http", "80", *flags, log=False)
@@ -465,6 +470,13 @@ def test_a_value_that_makes_no_sense_is_told_in_one_line(flags: list[str], told:
     assert len(errors) == 1 or "Error reading configuration" in errors[0], errors
     assert "Traceback" not in process.text("err")
     assert "os error" not in process.text("err")
+
+
+def test_tls_that_is_to_end_somewhere_else_is_told_in_one_line(site: Site) -> None:
+    process = site.agents.run("tls", "80", "--terminate-at", "nowhere", log=False)
+    assert process.wait() == 1
+    told = "invalid argument for \"--terminate-at\" flag: 'nowhere' is not one of edge, agent, upstream"
+    assert f"ERROR:  {told}" in process.text("err").splitlines()
 
 
 # === settings of the agent

@@ -74,10 +74,21 @@ def test_words_are_wrapped_between_words() -> None:
     assert wrapped("short", 10, 4) == ["short"]
 
 
-def test_under_the_name_ngrok_examples_have_that_name() -> None:
-    for text in (of_command("ngrok", "http"), of_group("ngrok", "")):
-        assert "  ngrok http 8080" in text
-        assert "  portway " not in text
+@pytest.mark.parametrize("command", ["", *LISTED])
+def test_under_the_name_ngrok_every_command_in_it_has_that_name(command: str) -> None:
+    text = of_command("ngrok", command) if command else of_group("ngrok", "")
+    assert f"  ngrok {command}".rstrip() in text
+    assert "  portway " not in text
+    assert "`portway " not in text
+
+
+def test_an_argument_that_is_only_put_up_with_is_not_in_the_usage() -> None:
+    assert "\n  portway diagnose [FLAGS]\n" in of_command("portway", "diagnose")  # which takes `--ipv6 true`
+
+
+def test_only_what_can_serve_a_folder_is_said_to() -> None:
+    for command in ("http", "tcp", "tls"):
+        assert ("file://" in of_command("portway", command).partition("Arguments:")[2]) == (command == "http")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from signal import SIGINT, SIGTERM
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -172,6 +173,13 @@ def test_b1_libraries_scripts_and_extensions_find_what_they_look_for(agents: Age
     assert URL.findall(started) == [url]
     assert eighth_field(started) == url
     assert len(started) < 256, "some read no more at once"
+
+
+def test_b1_of_two_schemes_the_plain_one_has_the_first_record(alone: Agents, upstream: HttpUpstream) -> None:
+    agent = alone.http(upstream.url, "--scheme", "http,https")
+    plain, secure = agent.up(2)
+    assert (urlsplit(plain).scheme, urlsplit(secure).scheme) == ("http", "https")
+    assert urlsplit(plain).hostname == urlsplit(secure).hostname
 
 
 def test_b1_json_records_are_objects_with_sorted_keys(agents: Agents, upstream: HttpUpstream) -> None:

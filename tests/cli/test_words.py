@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -14,6 +15,7 @@ from typer.main import get_command
 from cli.command import run
 from portway import COMPATIBLE_VERSION, __version__
 from portway.cli import commands, options
+from portway.cli.app import load
 from portway.cli.options import Flag, command, headers
 from portway.cli.spelling import normalised, split
 
@@ -147,6 +149,27 @@ def test_a_wrong_command_line_fails_in_words(argv: list[str], message: str, caps
     assert all(line.startswith("ERROR:  ") for line in err.splitlines())
 
 
+@pytest.mark.parametrize(
+    ("argv", "now"),
+    [
+        (["http", "-auth", "u:p", "80"], "It is called --basic-auth since version 3."),
+        (["http", "--auth=u:p", "80"], "It is called --basic-auth since version 3."),
+        (["http", "-bind-tls=both", "80"], "It is called --scheme since version 3."),
+        (["http", "--bind-tls", "true", "80"], "It is called --scheme since version 3."),
+        (["http", "-subdomain=x", "80"], "Long flags have two hyphens: --subdomain"),
+        (["-config=x", "http", "80"], "Long flags have two hyphens: --config"),
+        (["-log", "stdout", "start", "--all"], "Long flags have two hyphens: --log"),
+        (["config", "-config", "x"], "Long flags have two hyphens: --config"),
+    ],
+)
+def test_flags_of_version_2_are_told_what_they_are_called_now(
+    argv: list[str], now: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(capsys, *argv)
+    assert (code, out) == (1, "")
+    assert err.splitlines()[1] == f"ERROR:  {now}"
+
+
 def test_an_error_of_a_user_ends_with_code_1_and_without_a_traceback() -> None:
     told = portway("edge", "--config", "/nowhere/edge.yml")
     assert (told.returncode, told.stdout) == (1, "")
@@ -189,6 +212,20 @@ def test_all_spellings_of_a_flag_are_one(given: list[str], read: list[str]) -> N
     assert normalised(given, parameters, "portway") == read
 
 
+@pytest.mark.parametrize("command_name", [name for name in commands.COMMANDS if not commands.is_group(name)])
+def test_a_value_may_stand_behind_every_name_of_its_flag(command_name: str) -> None:
+    made: Any = get_command(load(command_name))
+    for option in made.params:
+        if option.param_type_name != "option" or option.is_flag:
+            continue
+        for name in option.opts:
+            for given in ([name, "value"], [f"{name}=value"]):
+                words = normalised(given, made.params, "portway")
+                parser = made.make_parser(made.context_class(made, resilient_parsing=True))
+                read, rest, _ = parser.parse_args(words)
+                assert (read[option.name], rest) in (("value", []), (["value"], [])), name
+
+
 def test_lists_may_be_repeated_and_parted_by_commas() -> None:
     assert split(["a,b", "c", '"d,e"', "f, g"]) == ["a", "b", "c", "d,e", "f", "g"]
 
@@ -211,11 +248,27 @@ def test_a_stream_that_is_closed_is_one_nobody_reads(words: str, closed: str) ->
     assert "Traceback" not in told.stdout + told.stderr
 
 
-def test_output_nobody_reads_is_no_error() -> None:
+AT_ONCE = ["version", "", "__complete -- st", "help http", "config check --log-format json --config /nowhere"]
+
+
+@pytest.mark.parametrize("unbuffered", [True, False], ids=["unbuffered", "buffered"])
+@pytest.mark.parametrize("words", AT_ONCE)
+def test_output_nobody_reads_is_no_error(words: str, unbuffered: bool) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    env = {**os.environ, "PYTHONUNBUFFERED": "1" if unbuffered else ""}
     with os.fdopen(writing, "wb") as gone:
-        argv = [sys.executable, "-m", "portway", "help", "http"]
+        argv = [sys.executable, "-m", "portway", *words.split()]
         told = subprocess.run(argv, stdout=gone, stderr=subprocess.PIPE, text=True, env=env)
     assert (told.returncode, told.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
+@pytest.mark.parametrize("unbuffered", [True, False], ids=["unbuffered", "buffered"])
+@pytest.mark.parametrize("words", AT_ONCE)
+def test_a_full_disk_under_the_output_is_told(words: str, unbuffered: bool) -> None:
+    env = {**os.environ, "PYTHONUNBUFFERED": "1" if unbuffered else ""}
+    with Path("/dev/full").open("wb") as full:
+        argv = [sys.executable, "-m", "portway", *words.split()]
+        told = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, env=env)
+    assert (told.returncode, told.stderr) == (1, "ERROR:  No space left on device\n")

@@ -6,6 +6,7 @@ import configparser
 import json
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -74,6 +75,72 @@ def test_command_lines_have_commands_and_flags_that_exist(where: str, words: lis
         takes = name.endswith("revoke") or name.startswith("edge agents ")
         assert takes or all(word.startswith("-") for word in rest[:1]), where
         assert f"\nUsage:\n  portway {name} " in shown.stdout, where
+
+
+# Stands in for what takes minutes: the packages, and an environment of Python with one of them in it.
+QUICK = """
+set -e
+make() { mkdir -p dist; touch dist/portway-0.whl; }
+python3() {
+    mkdir -p "$3/bin"
+    printf '#!/bin/sh\\n' > "$3/bin/pip"
+    chmod +x "$3/bin/pip"
+    cp "$(command -v portway)" "$3/bin/portway"
+}
+"""
+# What a shell that is started anew answers at TAB, or has for it.
+SHELLS = {
+    "bash": ("bash -ic 'complete -p portway'", "-F _portway portway"),
+    "zsh": ("zsh -ic 'echo $_comps[portway]'", "_portway"),
+    "fish": ("fish -c 'complete -C \"portway config add-a\"'", "add-authtoken"),
+}
+
+
+def in_an_empty_home(home: Path, script: str) -> str:
+    """What a script prints on a machine on which nobody has done anything yet."""
+    program = home / "machine" / "portway"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(portway())} "$@"\n')
+    program.chmod(0o755)
+    env = {"HOME": str(home), "PATH": f"{program.parent}:/usr/bin:/bin", "TERM": "dumb"}
+    ran = subprocess.run(["bash", "-c", script], cwd=home, env=env, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def block(page: str, words: str) -> str:
+    (found,) = [one.text for one in examples("sh") if one.page.name == page and words in one.text]
+    return found
+
+
+def test_installing_works_in_an_empty_home(tmp_path: Path) -> None:
+    told = in_an_empty_home(tmp_path, f"{QUICK}\n{block('install.md', 'venv')}\ncommand -v portway")
+    version, place = told.splitlines()
+    assert version.startswith("portway version 3.")
+    assert place == str(tmp_path / ".local" / "bin" / "portway")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completion_is_there_in_the_next_shell(shell: str, tmp_path: Path) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"no {shell} here")
+    ask, told = SHELLS[shell]
+    assert told in in_an_empty_home(tmp_path, f"set -e\n{block('install.md', 'completion')}\n{ask}")
+
+
+def test_the_name_of_the_other_program_is_a_link_away(tmp_path: Path) -> None:
+    in_an_empty_home(tmp_path, f"set -e\n{block('config.md', 'bin/ngrok')}\n~/.local/bin/ngrok version")
+
+
+def test_flags_that_help_does_not_list_are_on_the_page_that_does() -> None:
+    """Who sees a flag here looks for it there."""
+    text = (ROOT / "docs" / "reference" / "cli.md").read_text()
+    older = text.partition("## Older spellings")[2]
+    for example in examples("sh"):
+        for flag in re.findall(r"^portway (?:http|tcp|tls) .*?(--[a-z-]+)", example.text, re.MULTILINE):
+            if f"`{flag}" not in text.partition("## Older spellings")[0]:
+                assert f"`{flag}" in older, flag
+                assert "cli.md#older-spellings" in example.page.read_text(), f"{example.page}: {flag}"
 
 
 def test_targets_of_make_exist() -> None:

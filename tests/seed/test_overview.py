@@ -151,7 +151,7 @@ def test_it_comes_back_by_itself_under_the_same_url(place: Place) -> None:
 def test_tab_completion(place: Place) -> None:
     place.configure("endpoints: [{name: foo, upstream: {url: 1}}, {name: fob, upstream: {url: 2}}]\n")
     script = f"""
-        . <({place.command} completion bash)
+        . <({place.command} completion)
         declare -F _{place.command} >/dev/null || exit 3
         complete() {{
             COMP_WORDS=("$@"); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMP_LINE="$*"; COMP_POINT=${{#COMP_LINE}}
@@ -163,7 +163,7 @@ def test_tab_completion(place: Place) -> None:
     """
     done = subprocess.run(
         [need.program("bash", "bash"), "-c", textwrap.dedent(script)],
-        env=place.env,
+        env={**place.env, "SHELL": "/bin/bash"},
         capture_output=True,
         text=True,
     )

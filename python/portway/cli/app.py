@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from portway.cli import help as pages
-from portway.cli.commands import API, COMMANDS, HELP_FLAGS, below, find, is_group
+from portway.cli.commands import API, COMMANDS, GLOBAL_FLAGS, HELP_FLAGS, below, find, is_group
 from portway.cli.report import CommandError, dropped, failed, flushed, nearest
 
 if TYPE_CHECKING:
@@ -30,14 +30,19 @@ def main(program: str, argv: list[str]) -> int:
         return result
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read our output has gone
+    except Exception as error:
+        return ended(error)
+
+
+def ended(error: Exception) -> int:
+    """The exit code of a command that failed, once it is told why. Raises our own mistakes again."""
+    if isinstance(error, BrokenPipeError):  # whoever read our output has gone
         dropped(1, 2)
         return 1
-    except Exception as error:
-        text = explained(error)
-        if text is None:
-            raise
-        return failed(text)
+    text = explained(error)
+    if text is None:
+        raise error
+    return failed(text)
 
 
 def explained(error: Exception) -> str | None:
@@ -98,7 +103,9 @@ def _group(program: str, group: str, rest: list[str]) -> int:
 
         print(version_line())
     elif rest[0].startswith("-"):
-        raise CommandError(f"unknown flag: {rest[0].partition('=')[0]}\nSee `{name} --help`.")
+        from portway.cli.spelling import unknown
+
+        raise CommandError(unknown(rest[0].partition("=")[0], [*GLOBAL_FLAGS, *HELP_FLAGS, "--version"], name))
     else:
         hint = nearest(rest[0], list(below(group)))
         raise CommandError(f'unknown command "{rest[0]}" for "{name}"{hint}\nSee `{name} --help`.')

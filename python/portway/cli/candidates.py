@@ -27,11 +27,10 @@ VALUES = {
 WORDS = {"completion": SHELLS, "config upgrade": ("2", "3")}
 
 
-def answer(words: list[str]) -> int:
+def answer(words: list[str]) -> None:
     """Prints the words that may stand in place of the last one: a line each, with a few words about it behind a tab."""
     for word, about in candidates(words or [""]):
         print(word, about, sep="\t")
-    return 0
 
 
 def candidates(words: list[str]) -> list[tuple[str, str]]:

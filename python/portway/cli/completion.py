@@ -18,16 +18,22 @@ from portway.cli.report import CommandError
 # a tab and a few words about it. No line means: complete file names.
 BASH = r"""
 _%(program)s() {
-    local IFS=$'\n' line
+    local IFS=$'\n' line word=${COMP_WORDS[COMP_CWORD]} quote=
     COMPREPLY=()
+    # A word stands there as it is typed: behind a quote, or with backslashes.
+    case $word in
+        [\'\"]*) quote=${word:0:1} word=${word:1} ;;
+        *) word=${word//\\/} ;;
+    esac
     while read -r line; do
         line=${line%%%%$'\t'*}
         # bash parts words at `=` and replaces what is behind it only.
-        if [[ ${COMP_WORDS[COMP_CWORD]} == "=" || ${COMP_WORDS[COMP_CWORD-1]} == "=" ]]; then
+        if [[ $word == "=" || ${COMP_WORDS[COMP_CWORD-1]} == "=" ]]; then
             line=${line#*=}
         fi
+        [[ $quote ]] || printf -v line %%q "$line"
         COMPREPLY+=("$line")
-    done < <("${COMP_WORDS[0]}" __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    done < <("${COMP_WORDS[0]}" __complete -- "${COMP_WORDS[@]:1:COMP_CWORD-1}" "$word" 2>/dev/null)
 }
 complete -o bashdefault -o default -F _%(program)s %(program)s
 """

@@ -107,12 +107,10 @@ def check(given: Given) -> int:
     """Check configuration files. Nothing is contacted."""
     from portway.config.load import load
 
+    found = _found(given)
+    paths = found.read or [found.write]  # that there is none is told of the file that would be
     if given.text("log_format") == "json":
-        return _check_as_records(_found(given).read)
-    paths = _found(given).read
-    if not paths:
-        path = _found(given).write
-        raise CommandError(f"Error reading configuration file '{path}': open {path}: no such file or directory")
+        return _check_as_records(paths)
     load(paths)  # together they must fit too
     for path in paths:
         config = load([path])

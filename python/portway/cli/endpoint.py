@@ -13,7 +13,7 @@ import typer
 
 from portway.cli.options import Flag, Given, command, headers
 from portway.cli.report import CommandError
-from portway.config.schema import UNTIL_POLICIES
+from portway.config.schema import TUNNEL, UNTIL_POLICIES
 from portway.launch import Launch
 
 # `H` http, `T` tcp, `S` tls, `L` tunnel (by labels): the commands that have the flag.
@@ -26,14 +26,16 @@ CURRENT = {
     Flag("pooling-enabled", "flag", "Share the URL with other endpoints that do too"): "HTSL",
     Flag("traffic-policy-file", "text", "Traffic policy, YAML or JSON", "FILE"): "HTS",
     Flag("traffic-policy-url", "text", "The same, fetched at start", "URL"): "HTS",
-    Flag("inspect", "flag", "Keep requests for the local inspector (default)"): "HL",
+    Flag("inspect", "flag", "Keep requests for the local inspector (default; off: --inspect=false)"): "HL",
     Flag(
         "upstream-proxy-protocol", "text", "Write a PROXY header of version 1 or 2 to the upstream", "VERSION"
     ): "HTSL",
     Flag("upstream-tls-verify", "flag", "Verify the certificate of the upstream"): "HS",
     Flag("upstream-tls-verify-cas", "text", "PEM file with the CAs for that", "FILE"): "HS",
     Flag("upstream-protocol", "text", "http1 (default) or http2", "PROTOCOL"): "HL",
-    Flag("file-listing", "flag", "Show what is in a folder that has no index page (default)"): "H",
+    Flag(
+        "file-listing", "flag", "Show what is in a folder that has no index page (default; off: --no-file-listing)"
+    ): "H",
     Flag("label", "list", "A label the edge knows the endpoint by, key=value; repeatable", "LABEL"): "L",
     Flag("crt", "text", "PEM certificate: TLS ends in this agent", "FILE"): "SL",
     Flag("key", "text", "Its private key", "FILE"): "SL",
@@ -120,8 +122,14 @@ PLACES = {
     "policy_file": "traffic_policy_file",
 }
 
+# Flags whose values are looked at as those of a file are; the others are when the endpoint is planned.
+LIMITED = frozenset(("name", "description", "metadata", "subdomain", "terminate_at"))
+
 Upstream = Annotated[
     str, typer.Argument(metavar="UPSTREAM", help="Port, host:port, URL, unix: socket or file:// folder")
+]
+StreamUpstream = Annotated[
+    str, typer.Argument(metavar="UPSTREAM", help="Port, host:port, tls://host:port or unix: socket")
 ]
 
 
@@ -139,7 +147,11 @@ def options(proto: str, given: Given) -> dict[str, Any]:
     flags = flags_of(proto)
     for flag in sorted(flags, key=lambda flag: not flag.instead):
         value = _value(flag, given)
-        if value in (None, []) or flag.name in ("name", "region"):
+        if value in (None, []) or flag.name == "region":
+            continue
+        if flag.key in LIMITED:
+            _check(flag, str(value))
+        if flag.name == "name":
             continue
         *outer, last = PLACES.get(flag.key, flag.key).split(".")
         place = definition
@@ -154,6 +166,13 @@ def _value(flag: Flag, given: Given) -> Any:
         return headers(given.repeated(flag.key))
     read = {"text": given.text, "list": given.many, "flag": given.flag}[flag.kind]
     return read(flag.key)
+
+
+def _check(flag: Flag, value: str) -> None:
+    try:
+        TUNNEL[flag.key].parse(value)
+    except ValueError as error:
+        raise CommandError(f'invalid argument for "--{flag.name}" flag: {error}') from None
 
 
 def run(proto: str, given: Given, upstream: str) -> Launch:
@@ -173,12 +192,12 @@ def http(given: Given, upstream: Upstream) -> Launch:
     return run("http", given, upstream)
 
 
-def tcp(given: Given, upstream: Upstream) -> Launch:
+def tcp(given: Given, upstream: StreamUpstream) -> Launch:
     """Give a local TCP service a public address."""
     return run("tcp", given, upstream)
 
 
-def tls(given: Given, upstream: Upstream) -> Launch:
+def tls(given: Given, upstream: StreamUpstream) -> Launch:
     """Give a local TLS service a public name."""
     return run("tls", given, upstream)
 

@@ -151,7 +151,7 @@ class Page:
         self.lines.append("")
 
     def done(self) -> str:
-        return "\n".join(self.lines).rstrip("\n")
+        return "\n".join(self.lines).rstrip("\n").replace("`portway ", f"`{self.program} ")
 
 
 def wrapped(text: str, columns: int, hang: int) -> list[str]:

@@ -14,14 +14,21 @@ class CommandError(Exception):
 
 def failed(text: str) -> int:
     """Tells `text` on stderr, every line marked as an error (wrappers look for that), and gives the exit code."""
-    lines = (PREFIX + printable(line) for line in text.split("\n"))
+    lines = (PREFIX + printable(line) for line in called(text).split("\n"))
     print("\n".join(lines), file=sys.stderr)
     return 1
 
 
 def notice(text: str) -> None:
     """Tells something that is no error and no result."""
-    print(printable(text), file=sys.stderr)
+    print(printable(called(text)), file=sys.stderr)
+
+
+def called(text: str) -> str:
+    """`text` with commands that it names under the name we go by, for there may be no other."""
+    from portway.__main__ import program
+
+    return text.replace("`portway ", f"`{program()} ")
 
 
 def answered(text: str) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 from portway.cli.commands import HELP_FLAGS
 from portway.cli.report import CommandError, nearest
 
-# Flags of version 2 that had one hyphen and another name.
-GONE = {"-auth": "--basic-auth", "-bind-tls": "--scheme"}
+# Flags of version 2 that had another name.
+GONE = {"auth": "--basic-auth", "bind-tls": "--scheme"}
 
 
 def split(values: Iterable[str]) -> list[str]:
@@ -43,7 +43,7 @@ def normalised(arguments: Sequence[str], parameters: Iterable[Any], program: str
         if not word.startswith("-") or word == "-":
             rest.append(word)
         elif name not in known:
-            raise CommandError(_unknown(name, list(known), program))
+            raise CommandError(unknown(name, list(known), program))
         elif (option := known[name]) is None:
             rest.append(word)
         elif option.is_flag:
@@ -86,9 +86,10 @@ def _switch(option: Any, name: str, value: str) -> str:
     return str(names[0])
 
 
-def _unknown(name: str, known: list[str], program: str) -> str:
+def unknown(name: str, known: list[str], program: str) -> str:
+    """What is told about a flag that `program` has not; `known` are those it has."""
     twin = f"-{name}"
-    if (now := GONE.get(name)) in known:
+    if (now := GONE.get(name.lstrip("-"))) in known:
         return f"unknown flag: {name}\nIt is called {now} since version 3."
     if not name.startswith("--") and twin in known and len(name) > 2:
         return f"unknown flag: {name}\nLong flags have two hyphens: {twin}"

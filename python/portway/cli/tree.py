@@ -35,14 +35,14 @@ COMMANDS: dict[str, Spec] = {
             (('--no-pooling-enabled',), '', '', True),
             (('--traffic-policy-file',), 'FILE', 'Traffic policy, YAML or JSON', False),
             (('--traffic-policy-url',), 'URL', 'The same, fetched at start', False),
-            (('--inspect',), '', 'Keep requests for the local inspector (default)', False),
+            (('--inspect',), '', 'Keep requests for the local inspector (default; off: --inspect=false)', False),
             (('--no-inspect',), '', '', True),
             (('--upstream-proxy-protocol',), 'VERSION', 'Write a PROXY header of version 1 or 2 to the upstream', False),
             (('--upstream-tls-verify',), '', 'Verify the certificate of the upstream', False),
             (('--no-upstream-tls-verify',), '', '', True),
             (('--upstream-tls-verify-cas',), 'FILE', 'PEM file with the CAs for that', False),
             (('--upstream-protocol',), 'PROTOCOL', 'http1 (default) or http2', False),
-            (('--file-listing',), '', 'Show what is in a folder that has no index page (default)', False),
+            (('--file-listing',), '', 'Show what is in a folder that has no index page (default; off: --no-file-listing)', False),
             (('--no-file-listing',), '', '', True),
             (('--domain',), 'TEXT', 'use --url instead', True),
             (('--hostname',), 'TEXT', 'use --domain instead', True),
@@ -90,7 +90,7 @@ COMMANDS: dict[str, Spec] = {
         '',
         '  portway tcp 22                                   the service on port 22\n  portway tcp 5432 --url tcp://example.com:20001   under a port of the edge',
         (
-            ('UPSTREAM', 'Port, host:port, URL, unix: socket or file:// folder', True),
+            ('UPSTREAM', 'Port, host:port, tls://host:port or unix: socket', True),
         ),
         (
             (('--url',), 'URL', 'Public URL or name; a random one if absent', False),
@@ -116,7 +116,7 @@ COMMANDS: dict[str, Spec] = {
         '',
         '  portway tls 443 --url shop.example.com                           TLS ends at the service\n  portway tls 80 --url shop.example.com --crt c.pem --key k.pem    TLS ends in this agent',
         (
-            ('UPSTREAM', 'Port, host:port, URL, unix: socket or file:// folder', True),
+            ('UPSTREAM', 'Port, host:port, tls://host:port or unix: socket', True),
         ),
         (
             (('--url',), 'URL', 'Public URL or name; a random one if absent', False),
@@ -162,7 +162,7 @@ COMMANDS: dict[str, Spec] = {
             (('--metadata',), 'TEXT', 'Stored by the edge with the endpoint, up to 4096 bytes', False),
             (('--pooling-enabled',), '', 'Share the URL with other endpoints that do too', False),
             (('--no-pooling-enabled',), '', '', True),
-            (('--inspect',), '', 'Keep requests for the local inspector (default)', False),
+            (('--inspect',), '', 'Keep requests for the local inspector (default; off: --inspect=false)', False),
             (('--no-inspect',), '', '', True),
             (('--upstream-proxy-protocol',), 'VERSION', 'Write a PROXY header of version 1 or 2 to the upstream', False),
             (('--upstream-protocol',), 'PROTOCOL', 'http1 (default) or http2', False),

@@ -43,8 +43,9 @@ def read_text(path: Path, *, keep_bom: bool = False) -> str:
 
 def parse(text: str, path: Path) -> Node | None:
     """The root of the only document; nothing for an empty file. Raises `ConfigError` for what is no YAML."""
+    in_braces = text.lstrip().startswith("{")  # as JSON is, whose indentation means nothing
     for number, content in enumerate(text.splitlines(), 1):
-        if content.startswith("\t"):
+        if content.startswith("\t") and not in_braces:
             raise ConfigError([Problem(f"line {number} starts with a tab; YAML needs blanks", path, number, 1)])
     try:
         root: Node | None = yaml.compose(text, Loader=LOADER)
@@ -53,7 +54,10 @@ def parse(text: str, path: Path) -> Node | None:
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         rows = text.splitlines()
         shown = _with_caret(rows[line - 1], column) if 0 < line <= len(rows) else ""
-        raise ConfigError([Problem(f"YAML parsing error: {error.problem}{shown}", path, line, column)]) from None
+        what = str(error.problem)
+        if what.startswith("but "):  # the other half of a sentence
+            what = f"{error.context}, {what}"
+        raise ConfigError([Problem(f"YAML parsing error: {what}{shown}", path, line, column)]) from None
     except yaml.reader.ReaderError as error:
         raise ConfigError([Problem(f"YAML parsing error: {error.reason}", path)]) from None
     except yaml.YAMLError as error:
@@ -110,14 +114,16 @@ def is_plain(node: Node) -> bool:
 
 
 def pairs(node: MappingNode) -> Iterator[tuple[Node, Node]]:
-    """Keys and values, merge keys (`<<`) followed; a key of the map itself wins."""
-    own = {key.value for key, _ in node.value if isinstance(key, ScalarNode)}
+    """Keys and values, merge keys (`<<`) followed; a key of the map itself wins, then that of an earlier map."""
+    known = {key.value for key, _ in node.value if isinstance(key, ScalarNode)}
     for key, value in node.value:
         if is_plain(key) and key.value == "<<":
             sources = value.value if isinstance(value, SequenceNode) else [value]
             for source in sources:
                 if isinstance(source, MappingNode):
-                    yield from ((k, v) for k, v in pairs(source) if k.value not in own)
+                    merged = [(k, v) for k, v in pairs(source) if not isinstance(k, ScalarNode) or k.value not in known]
+                    yield from merged
+                    known |= {k.value for k, _ in merged if isinstance(k, ScalarNode)}
         else:
             yield key, value
 

@@ -21,7 +21,10 @@ from portway.config.schema import RENAMED, V1_AGENT, V1_TUNNEL, V2_AGENT
 
 INDENT = "    "
 # Plain in every version of YAML, and the same text in all of them.
-SAFE = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@-]*(:[A-Za-z0-9_./@-]+)*|[0-9][A-Za-z0-9_.-]*[A-Za-z_-][A-Za-z0-9_-]*")
+# What begins with a digit has a letter that is in no number and no date.
+SAFE = re.compile(
+    r"[A-Za-z_/][A-Za-z0-9_./@-]*(:[A-Za-z0-9_./@-]+)*|[0-9][A-Za-z0-9_.-]*[g-npqrsuvwyG-NPQRSUVWY][A-Za-z0-9_.-]*"
+)
 WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 
 
@@ -62,7 +65,7 @@ def changed_text(text: str, path: Path, key: str, value: str) -> str:
         result = _set_v3(result, root, path, key, value, end)
     else:
         old = {new: name for name, new in RENAMED.items()}.get(key, key)
-        result = _set(result, root, path, old, value, end, "")
+        result = _set(result, root, root, path, old, value, end, "")
     _verify(body, result, path, version, key, value)
     return bom + result
 
@@ -104,6 +107,10 @@ def with_version(text: str, root: MappingNode, version: int, end: str) -> str:
 def _set_v3(text: str, root: MappingNode, path: Path, key: str, value: str, end: str) -> str:
     agent = members(root).get("agent")
     indent = indent_of(root) or INDENT
+    if agent is None and root.flow_style:
+        at = members(root)["version"].end_mark.index
+        name, member = _as_key("agent", root), _member(key, value, root)
+        return f"{text[:at]}, {name}: {{{member}}}{text[at:]}"
     if agent is None:
         at = line_end(text, members(root)["version"].end_mark.index)
         gap = "" if text[:at].endswith("\n") else end
@@ -120,10 +127,12 @@ def _set_v3(text: str, root: MappingNode, path: Path, key: str, value: str, end:
         )
     _refuse_shared(text, root, agent, path)
     column = " " * agent.value[0][0].start_mark.column if agent.value else indent
-    return _set(text, agent, path, key, value, end, column)
+    return _set(text, agent, root, path, key, value, end, column)
 
 
-def _set(text: str, node: MappingNode, path: Path, key: str, value: str, end: str, column: str) -> str:
+def _set(
+    text: str, node: MappingNode, root: MappingNode, path: Path, key: str, value: str, end: str, column: str
+) -> str:
     present = members(node).get(key)
     if present is not None:
         if not isinstance(present, ScalarNode):
@@ -138,7 +147,8 @@ def _set(text: str, node: MappingNode, path: Path, key: str, value: str, end: st
     if node.flow_style:
         at = node.start_mark.index + 1
         rest = ", " if node.value else ""
-        return f"{text[:at]}{key}: {scalar(value)}{rest}{text[at:].lstrip(' ') if rest else text[at:]}"
+        like = node if node.value else root
+        return f"{text[:at]}{_member(key, value, like)}{rest}{text[at:].lstrip(' ') if rest else text[at:]}"
     if column:
         # The first place of a block.
         first = text.rfind("\n", 0, node.value[0][0].start_mark.index) + 1
@@ -147,6 +157,16 @@ def _set(text: str, node: MappingNode, path: Path, key: str, value: str, end: st
     at = line_end(text, members(node)["version"].end_mark.index)
     gap = "" if text[:at].endswith("\n") else end
     return f"{text[:at]}{gap}{key}: {scalar(value)}{end}{text[at:]}"
+
+
+def _as_key(key: str, like: MappingNode) -> str:
+    """A key as those of another map are written: a file that is JSON stays that."""
+    return f'"{key}"' if any(name.style == '"' for name, _ in like.value) else key
+
+
+def _member(key: str, value: str, like: MappingNode) -> str:
+    name = _as_key(key, like)
+    return f"{name}: " + scalar(value, None if name == key else '"')
 
 
 def _comments_before(text: str, at: int) -> int:

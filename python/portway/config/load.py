@@ -9,10 +9,10 @@ from typing import Any
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from portway.config import endpoint_url, upstream
-from portway.config.document import is_null, kind, parse, position, read_text
+from portway.config.document import is_null, kind, pairs, parse, position, read_text
 from portway.config.errors import ConfigError, Problem
 from portway.config.model import Config, Entry
-from portway.config.reader import Reader, join
+from portway.config.reader import Reader, join, underscored
 from portway.config.schema import (
     AGENT,
     DEPRECATED,
@@ -137,9 +137,9 @@ class _File:
                 self.endpoints(value)
             elif name == "tunnels":
                 self.tunnels(value, 3)
-            elif name in V2_AGENT:
-                new = RENAMED.get(name, name)
-                what = "was removed in version 3" if name == "region" else f"belongs under agent:, as agent.{new}"
+            elif (old := underscored(name)) in V2_AGENT:
+                new = RENAMED.get(old, old)
+                what = "was removed in version 3" if old == "region" else f"belongs under agent:, as agent.{new}"
                 reader.problem(key, f"{name} {what}", name)
             else:
                 reader.unknown(key, name, dict.fromkeys(V3_TOP, TUNNEL["addr"]), "", {})
@@ -183,15 +183,14 @@ class _File:
         }
         hints["binding"] = "is a list: bindings: [X]"
         read = reader.map(node, ENDPOINT, path, hints)
-        named = {key.value for key, _ in node.value if isinstance(key, ScalarNode)}
+        named = {key.value: key for key, _ in pairs(node) if isinstance(key, ScalarNode)}
         if "name" not in read and "name" not in named:
             reader.problem(node, f"missing {path}.name")
         shown = f'{path} "{read["name"]}"' if "name" in read else path
         if "upstream" not in named:
             reader.problem(node, f"missing {path}.upstream")
         elif not read.get("upstream", {}).get("url"):
-            key = next(key for key, _ in node.value if isinstance(key, ScalarNode) and key.value == "upstream")
-            reader.problem(key, f"missing {path}.upstream.url")
+            reader.problem(named["upstream"], f"missing {path}.upstream.url")
         urls = read.get("url", [])
         if len(urls) > 1:
             reader.problem(at(node, "url"), f"{shown}: url: one URL, not {len(urls)}")
@@ -224,10 +223,9 @@ class _File:
                 self.tunnels(value, 2)
             elif name in ("agent", "endpoints"):
                 reader.problem(key, f"{name} needs `version: 3`", name)
-            elif name in renamed:
-                reader.problem(key, f"{name} is called {renamed[name]} in version 2", name)
             elif name not in V2_AGENT:
-                reader.unknown(key, name, {**V2_AGENT, "tunnels": TUNNEL["addr"]}, "", {})
+                hints = {new: f"is called {old} in version 2" for new, old in renamed.items()}
+                reader.unknown(key, name, {**V2_AGENT, "tunnels": TUNNEL["addr"]}, "", hints)
             elif not is_null(value):
                 read = reader.value(value, V2_AGENT[name], name)
                 if read is not None and name != "region":
@@ -300,7 +298,7 @@ class _File:
         if len(options.get("bindings", [])) > 1:
             problem("bindings", ": one binding, not several")
         try:
-            if "addr" in options:
+            if options.get("addr"):  # that there is none is told already
                 upstream.normalise(options["addr"], proto)
         except ValueError as error:
             scheme = str(options["addr"]).partition("://")[0]
@@ -330,7 +328,7 @@ def at(node: Node, *keys: str) -> Node:
     for wanted in keys:
         if not isinstance(node, MappingNode):
             break
-        found = [value for key, value in node.value if isinstance(key, ScalarNode) and key.value == wanted]
+        found = [value for key, value in pairs(node) if isinstance(key, ScalarNode) and key.value == wanted]
         if not found:
             break
         node = found[0]

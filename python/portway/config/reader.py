@@ -56,9 +56,10 @@ class Reader:
         return read
 
     def unknown(self, key: Node, name: str, keys: dict[str, Key], path: str, hints: dict[str, str]) -> None:
-        full = join(path, name)
-        if name in hints:
-            self.problem(key, f"{full} {hints[name]}", full)
+        full, spelt = join(path, name), underscored(name)
+        if spelt in hints:
+            same = "" if spelt == name else f", that is {spelt},"
+            self.problem(key, f"{full}{same} {hints[spelt]}", full)
             return
         near = nearest(name, list(keys))
         if near:
@@ -111,9 +112,14 @@ def join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
+def underscored(word: str) -> str:
+    """A key that was written like a flag."""
+    return word.strip("-").replace("-", "_").lower()
+
+
 def nearest(word: str, known: list[str]) -> str:
     """The closest known word, or nothing: at most two letters, or a third of them, apart."""
-    normal = word.replace("-", "_").lower()
+    normal = underscored(word)
     limit = max(2, len(normal) // 3)
     ranked = sorted((distance(normal, candidate), candidate) for candidate in known)
     return ranked[0][1] if ranked and ranked[0][0] <= limit and ranked[0][0] < len(ranked[0][1]) else ""

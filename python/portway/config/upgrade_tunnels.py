@@ -67,7 +67,9 @@ def convert(text: str, found: list[Piece], entries: dict[str, Entry], indent: st
             pad = " " * (piece.column or len(indent))
             note = f"{pad}# kept as a tunnel: {error}{end}"
             made.kept += f"{piece.lead}{note}{pad}{piece.name}{piece.rest}"
-            made.report.append(f"tunnels.{name} stays a tunnel: {error}")
+            labelled = "labels" in entries[name].options and "proto" not in entries[name].options
+            warning = "; version 3 cannot start it before it has a url" if labelled else ""
+            made.report.append(f"tunnels.{name} stays a tunnel: {error}{warning}")
     return made
 
 

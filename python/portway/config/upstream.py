@@ -55,6 +55,10 @@ def _split(text: str, rest: str) -> tuple[str, int | None]:
     host, colon, port = rest.rpartition(":")
     if not colon or (rest.endswith("]") and rest.startswith("[")):
         host, port = rest, ""
+    elif not port:  # what a variable that is not set leaves
+        raise ValueError(f"{text!r} has no port behind its colon")
+    if not text:
+        raise ValueError("'' is no address such as 8080 or host:8080")
     host = host or "localhost"
     if not NAME.fullmatch(host) or (host.startswith("[") and not _is_address(host)):
         hint = ": write an IPv6 address in brackets, [::1]:80" if ":" in host else ""

@@ -13,6 +13,8 @@ use super::text::{clean, cut, shortened, wrapped};
 /// Figures in the row of connections, and the width of each.
 const FIGURES: [&str; 6] = ["ttl", "opn", "rt1", "rt5", "p50", "p90"];
 const FIGURE: usize = 8;
+/// In a lower window a row is better used for a URL.
+const LEAST_FOR_COUNT: usize = 3;
 /// Requests for which other rows make room.
 const SOME_REQUESTS: usize = 3;
 /// Columns of a request that are not its path: time before it, status behind.
@@ -116,12 +118,38 @@ impl View {
         let mut lines = self.rows(layout, asked);
         let requests = self.requests.as_deref().unwrap_or_default();
         make_room(&mut lines, height, requests.len().min(SOME_REQUESTS));
+        self.count_left_out(&mut lines, layout, height);
         lines.extend(requests.iter().map(|request| request.line(layout)));
         lines.truncate(height);
         for line in &mut lines {
             cut(&mut line.text, width);
         }
         lines
+    }
+
+    /// Where there is no room for all URLs, it is told how many more there are.
+    fn count_left_out(&self, lines: &mut Vec<Line>, layout: Layout, height: usize) {
+        if lines.len() <= height || height < LEAST_FOR_COUNT {
+            return;
+        }
+        // Everything else that could go has gone: URLs are what is at the end.
+        let rows: Vec<_> = self
+            .forwarding
+            .iter()
+            .map(|(url, upstream)| {
+                let lines = layout.forwarding(&clean(url), &clean(upstream));
+                lines.iter().filter(|one| one.rank == Rank::Needed).count()
+            })
+            .collect();
+        let mut end = lines.len().saturating_sub(rows.iter().sum());
+        let mut shown = 0;
+        while rows.get(shown).is_some_and(|more| end + more < height) {
+            end += rows[shown];
+            shown += 1;
+        }
+        lines.truncate(end.min(height - 1));
+        let more = format!("... and {} more", rows.len() - shown);
+        lines.push(Line::plain(Rank::Needed, layout.labelled("", &more)));
     }
 
     /// Of each leg; a session that has none yet has one that is not known.
@@ -508,6 +536,35 @@ mod tests {
                 "Forwarding      https://shop.example.com"
             ]
         );
+    }
+
+    #[test]
+    fn urls_that_do_not_fit_are_counted() {
+        let mut view = view();
+        for number in 1..10 {
+            let url = format!("https://number-{number}.shop.example.com");
+            view.forwarding.push((url, "http://localhost:8080".into()));
+        }
+        assert_eq!(
+            text(&view, 60, 4),
+            [
+                "Session Status  online",
+                "Forwarding      https://shop.example.com",
+                "Forwarding      https://number-1.shop.example.com",
+                "                ... and 8 more",
+            ]
+        );
+        // A URL of two rows is there as a whole, or not at all.
+        assert_eq!(
+            text(&view, 25, 4),
+            [
+                "online",
+                "https://shop.example.com",
+                "... and 9 more",
+                "GET /path             200",
+            ]
+        );
+        assert!(!text(&view, 120, 11).concat().contains("more"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Endpoints of a session: bound, told of, and let go (agent-behaviour §1; wire-protocol §4).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,14 +22,17 @@ const UNBIND: Duration = Duration::from_secs(1);
 // === impl Agent ===
 
 impl Agent {
-    /// Binds side by side. Who is refused and may be asked for again goes to `refused`.
+    /// Binds side by side. Who is refused and may be asked for again goes to `refused`. Those
+    /// that are named in `late` are up, but have no record yet: they come back.
     pub(super) async fn bind_all(
         &self,
         mux: &Session,
         endpoints: Vec<Arc<Endpoint>>,
+        late: &HashSet<&str>,
         first: bool,
         refused: &mut Vec<(Arc<Endpoint>, Refusal)>,
-    ) -> Result<(), SessionError> {
+    ) -> Result<Vec<(Arc<Endpoint>, Bound)>, SessionError> {
+        let mut untold = Vec::new();
         let binds = stream::iter(endpoints).map(|endpoint| async move {
             let bound = self.bind(mux, &endpoint).await;
             (endpoint, bound)
@@ -38,6 +42,10 @@ impl Agent {
             match bound {
                 // It may have been stopped while the edge was asked.
                 Ok(bound) if !self.roster.has(&endpoint) => self.unbind(&bound.id).await,
+                Ok(bound) if late.contains(endpoint.plan.name.as_str()) => {
+                    self.is_up(&endpoint, &bound);
+                    untold.push((endpoint, bound));
+                }
                 Ok(bound) => self.started(&endpoint, &bound, first),
                 Err(SessionError::Bind { name, refusal })
                     if first || refusal.code.reaction() == Reaction::Fatal =>
@@ -52,7 +60,7 @@ impl Agent {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(untold)
     }
 
     /// Binds one endpoint; its visitors may come once this has been answered.
@@ -125,18 +133,13 @@ impl Agent {
 
     /// Tells that an endpoint is up. Only the first time at a level that wrappers see.
     pub(crate) fn started(&self, endpoint: &Endpoint, bound: &Bound, first: bool) {
+        self.is_up(endpoint, bound);
+        tell(endpoint, bound, first);
+    }
+
+    fn is_up(&self, endpoint: &Endpoint, bound: &Bound) {
         self.bindings.send_replace(());
         self.board.endpoint(&endpoint.plan.name, Some(&bound.url));
-        let (name, addr, url) = (
-            &endpoint.plan.name,
-            endpoint.plan.shown_upstream(),
-            &bound.url,
-        );
-        if first {
-            tracing::info!(obj = "tunnels", name, addr, url, "started tunnel");
-        } else {
-            tracing::debug!(obj = "tunnels", name, addr, url, "started tunnel");
-        }
     }
 
     /// Whether a bind gets visitors in this session.
@@ -196,4 +199,18 @@ fn accepted(endpoint: &Endpoint, error: &str) -> Result<(), SessionError> {
         name: endpoint.plan.name.clone(),
         refusal: Refusal::parse(error),
     })
+}
+
+/// The record of an endpoint that is up.
+pub(super) fn tell(endpoint: &Endpoint, bound: &Bound, first: bool) {
+    let (name, addr, url) = (
+        &endpoint.plan.name,
+        endpoint.plan.shown_upstream(),
+        &bound.url,
+    );
+    if first {
+        tracing::info!(obj = "tunnels", name, addr, url, "started tunnel");
+    } else {
+        tracing::debug!(obj = "tunnels", name, addr, url, "started tunnel");
+    }
 }

@@ -7,7 +7,7 @@ mod bind;
 mod login;
 mod message;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -300,7 +300,12 @@ impl Agent {
             .iter()
             .cloned()
             .partition(|endpoint| endpoint.plan.host_of.is_some());
-        self.bind_all(mux, leaders, first, refused).await?;
+        // Of two schemes the plain one is told of first, as others do it.
+        let twins = all.iter().filter(|one| one.plan.proto == "http");
+        let late: HashSet<_> = twins
+            .filter_map(|one| one.plan.name.strip_suffix(" (http)"))
+            .collect();
+        let mut untold = self.bind_all(mux, leaders, &late, first, refused).await?;
         for follower in &followers {
             let leader = follower.plan.host_of.as_deref();
             if let Some(leader) = all
@@ -310,7 +315,10 @@ impl Agent {
                 follower.follow(leader);
             }
         }
-        self.bind_all(mux, followers, first, refused).await?;
+        untold.extend(self.bind_all(mux, followers, &late, first, refused).await?);
+        for (endpoint, bound) in untold {
+            bind::tell(&endpoint, &bound, first);
+        }
         Ok(entered)
     }
 

@@ -103,9 +103,15 @@ fn host_and_port(text: &str, rest: &str) -> Result<(String, Option<u16>), String
     }
     let bracketed = rest.starts_with('[') && rest.ends_with(']');
     let (host, port) = match rest.rsplit_once(':') {
+        Some((_, "")) if !bracketed => {
+            return Err(format!("{text:?} has no port behind its colon"));
+        }
         Some((host, port)) if !bracketed => (host, port),
         _ => (rest, ""),
     };
+    if text.is_empty() {
+        return Err("\"\" is no address such as 8080 or host:8080".into());
+    }
     let host = if host.is_empty() { "localhost" } else { host };
     let named = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     let address = host
@@ -208,6 +214,9 @@ mod tests {
             );
         }
         for (text, proto) in [
+            ("", "http"),
+            ("h:", "http"),
+            ("https://h:", "http"),
             ("70000", "http"),
             ("tcp://h:1", "http"),
             ("h", "tcp"),
