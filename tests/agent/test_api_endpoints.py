@@ -523,6 +523,19 @@ def test_a10_what_was_read_can_be_put_back(agent: Agent, api: LocalApi, upstream
     assert status(agent, read["url"]) == 200
 
 
+def test_a10_a_slash_behind_the_name_is_no_other_name(api: LocalApi, upstream: HttpUpstream) -> None:
+    api.post("/api/endpoints", {"name": "same", "url": "http://", "upstream": {"url": upstream.url}})
+    changed = api.ask("PUT", "/api/endpoints/same/", {"upstream": {"url": upstream.url}, "description": "changed"})
+    assert (changed.status, changed.json["name"]) == (200, "same"), changed.text
+    assert api.get("/api/endpoints/same/")["description"] == "changed"
+    made = api.ask("PUT", "/api/endpoints/other/", {"name": "other", "url": "http://", "upstream": {"url": "80"}})
+    assert (made.status, made.json["uri"]) == (201, "/api/endpoints/other"), made.text
+    # One that is called so is found all the same.
+    api.post("/api/endpoints", {"name": "same/", "url": "http://", "upstream": {"url": upstream.url}})
+    api.delete("/api/endpoints/same/")
+    assert api.names("endpoints") == ["same", "other"]
+
+
 def test_a10_another_url_is_bound_before_the_old_one_goes(agent: Agent, api: LocalApi, upstream: HttpUpstream) -> None:
     first, second = "http://first.localhost", "http://second.localhost"
     api.post("/api/endpoints", {"name": "url", "url": first, "upstream": {"url": upstream.url}})

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::definition::{self, Definition, Family};
 use super::reply::{Problem, Reply, json_reply, no_content};
-use super::{Web, objects};
+use super::{Web, names, objects};
 use crate::board::without_number;
 use crate::endpoint::{Bound, Endpoint};
 use crate::plan::EndpointPlan;
@@ -84,7 +84,7 @@ impl Web {
             let agent = &self.agent;
             let bound = endpoint.bound();
             if !agent.roster.remove(&endpoint) {
-                return Err(Problem::not_found(&path));
+                return Err(Problem::no_endpoint(&path, &endpoint.plan.name));
             }
             agent.board.unwanted(&endpoint.plan.name);
             if let Some(bound) = bound {
@@ -194,10 +194,8 @@ impl Web {
         if !self.agent.roster.replace(old, new.clone()) {
             // Somebody has stopped it meanwhile.
             self.agent.unbind(&now.id).await;
-            return Err(Problem::not_found(&format!(
-                "/api/endpoints/{}",
-                old.plan.name
-            )));
+            let path = names::uri("/api/endpoints/", &old.plan.name);
+            return Err(Problem::no_endpoint(&path, &old.plan.name));
         }
         self.agent.reroute(&now.id, &new);
         let shown = new.plan.shown_upstream();
