@@ -467,6 +467,38 @@ def test_a_policy_may_be_text_an_object_a_file_or_a_url(
         assert json.loads(made[0]["traffic_policy"]) == policy
 
 
+def test_credentials_of_a_policy_are_never_told_and_stay_when_the_rest_is_put_back(
+    played: PlayedEdge, connecting: Callable[..., Agent]
+) -> None:
+    api = local(connecting("start", "--none"))
+    session = played.next()
+    session.login()
+    config = {"client_secret": "hunter2", "scopes": ["openid"]}
+    policy = json.dumps({"on_http_request": [{"actions": [{"type": "openid-connect", "config": config}]}]})
+    made: list[Any] = []
+    body = {"name": "guarded", "upstream": {"url": 80}, "traffic_policy": policy}
+    asking = threading.Thread(target=lambda: made.append(api.post("/api/endpoints", body)))
+    asking.start()
+    assert session.bind()["Opts"]["TrafficPolicy"] == policy
+    asking.join()
+    read = api.get("/api/endpoints/guarded")
+    assert "openid" in read["traffic_policy"]
+    told = json.dumps([made, read, api.get("/api/endpoints"), api.get("/api/tunnels"), api.get("/api/ui/status")])
+    assert "hunter2" not in told
+    changing = threading.Thread(
+        target=lambda: made.append(api.ask("PUT", read["uri"], {**read, "description": "changed"}))
+    )
+    changing.start()
+    assert session.bind()["Opts"]["TrafficPolicy"] == policy
+    changing.join()
+    assert made[-1].status == 200, made[-1].text
+    assert made[-1].json["description"] == "changed"
+    other = read["traffic_policy"].replace("openid", "else")
+    refused = api.ask("PUT", read["uri"], {**read, "traffic_policy": other})
+    assert refused.status == 400
+    assert refused.json["details"]["err"] == 'traffic_policy: "***" stands for what is hidden; write that anew'
+
+
 @pytest.fixture
 def policy_server() -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):

@@ -50,6 +50,12 @@ def _keys(page: Inspector) -> None:
     page.wait("dialog[open]")
 
 
+def _menu(page: Inspector) -> None:
+    page.open("/json")
+    page.click("Copy as")
+    page.wait("[role=menu]")
+
+
 VIEWS: dict[str, tuple[str, Callable[[Inspector], None] | None]] = {
     "list": ("/inspect/http", None),
     "filters": ("/inspect/http", _filters),
@@ -64,6 +70,7 @@ VIEWS: dict[str, tuple[str, Callable[[Inspector], None] | None]] = {
     "edit": ("/inspect/http", _edited),
     "compare": ("/inspect/http", _replayed),
     "keys": ("/inspect/http", _keys),
+    "menu": ("/inspect/http", _menu),
     "status": ("/status", None),
 }
 
@@ -257,7 +264,9 @@ def test_nothing_stands_on_something_else(
     page = open_page(api)
     page.phone(width)
     found = {}
-    for name, (path, do) in {**VIEWS, "parts": ("/inspect/http", _opened("/echo"))}.items():
+    # What unfolds is meant to be on top.
+    views = {name: view for name, view in VIEWS.items() if name not in ("keys", "menu")}
+    for name, (path, do) in {**views, "parts": ("/inspect/http", _opened("/echo"))}.items():
         page.go(path)
         if path == "/status":
             page.wait("table.figures")

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::definition::{self, Definition, Family};
 use super::reply::{Problem, Reply, json_reply, no_content};
+use super::ui::mask;
 use super::{Web, names, objects};
 use crate::board::without_number;
 use crate::endpoint::{Bound, Endpoint};
@@ -51,6 +52,24 @@ impl Web {
     ) -> Result<Reply, Problem> {
         for key in READ_ONLY {
             body.remove(key);
+        }
+        if let Some(Value::String(text)) = body.get_mut("traffic_policy") {
+            let known = self.agent.roster.get(&name);
+            let known = known.map(|endpoint| endpoint.plan.traffic_policy.clone());
+            // What was read has its credentials hidden; put back, it means what there is.
+            match known.filter(|known| *text == mask::policy_text(known)) {
+                Some(known) => *text = known,
+                None if mask::has_mask(text) => {
+                    return Err(Problem::definition(
+                        Family::Endpoint,
+                        format!(
+                            "traffic_policy: {:?} stands for what is hidden; write that anew",
+                            mask::MASK
+                        ),
+                    ));
+                }
+                None => {}
+            }
         }
         to_its_end(async move {
             let mut wanted = self.read(body, Family::Endpoint).await?;

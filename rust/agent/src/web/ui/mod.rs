@@ -9,7 +9,7 @@ mod again;
 mod assets;
 mod events;
 mod filter;
-mod mask;
+pub(super) mod mask;
 mod record;
 mod status;
 mod summary;
