@@ -115,7 +115,7 @@ pub(in crate::web) fn policy_text(text: &str) -> String {
         }
         _ => {
             let found = lines(text);
-            let same = found.lines().eq(text.lines());
+            let same = found == text.lines().collect::<Vec<_>>().join("\n");
             (found, same)
         }
     };
