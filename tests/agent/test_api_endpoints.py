@@ -467,6 +467,38 @@ def test_a_policy_may_be_text_an_object_a_file_or_a_url(
         assert json.loads(made[0]["traffic_policy"]) == policy
 
 
+def test_credentials_of_a_policy_are_never_told_and_stay_when_the_rest_is_put_back(
+    played: PlayedEdge, connecting: Callable[..., Agent]
+) -> None:
+    api = local(connecting("start", "--none"))
+    session = played.next()
+    session.login()
+    config = {"client_secret": "hunter2", "scopes": ["openid"]}
+    policy = json.dumps({"on_http_request": [{"actions": [{"type": "openid-connect", "config": config}]}]})
+    made: list[Any] = []
+    body = {"name": "guarded", "upstream": {"url": 80}, "traffic_policy": policy}
+    asking = threading.Thread(target=lambda: made.append(api.post("/api/endpoints", body)))
+    asking.start()
+    assert session.bind()["Opts"]["TrafficPolicy"] == policy
+    asking.join()
+    read = api.get("/api/endpoints/guarded")
+    assert "openid" in read["traffic_policy"]
+    told = json.dumps([made, read, api.get("/api/endpoints"), api.get("/api/tunnels"), api.get("/api/ui/status")])
+    assert "hunter2" not in told
+    changing = threading.Thread(
+        target=lambda: made.append(api.ask("PUT", read["uri"], {**read, "description": "changed"}))
+    )
+    changing.start()
+    assert session.bind()["Opts"]["TrafficPolicy"] == policy
+    changing.join()
+    assert made[-1].status == 200, made[-1].text
+    assert made[-1].json["description"] == "changed"
+    other = read["traffic_policy"].replace("openid", "else")
+    refused = api.ask("PUT", read["uri"], {**read, "traffic_policy": other})
+    assert refused.status == 400
+    assert refused.json["details"]["err"] == 'traffic_policy: "***" stands for what is hidden; write that anew'
+
+
 @pytest.fixture
 def policy_server() -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
@@ -521,6 +553,19 @@ def test_a10_what_was_read_can_be_put_back(agent: Agent, api: LocalApi, upstream
     assert answer.status == 200, answer.text
     assert answer.json | {"metrics": 0} == read | {"pooling_enabled": True, "metrics": 0}
     assert status(agent, read["url"]) == 200
+
+
+def test_a10_a_slash_behind_the_name_is_no_other_name(api: LocalApi, upstream: HttpUpstream) -> None:
+    api.post("/api/endpoints", {"name": "same", "url": "http://", "upstream": {"url": upstream.url}})
+    changed = api.ask("PUT", "/api/endpoints/same/", {"upstream": {"url": upstream.url}, "description": "changed"})
+    assert (changed.status, changed.json["name"]) == (200, "same"), changed.text
+    assert api.get("/api/endpoints/same/")["description"] == "changed"
+    made = api.ask("PUT", "/api/endpoints/other/", {"name": "other", "url": "http://", "upstream": {"url": "80"}})
+    assert (made.status, made.json["uri"]) == (201, "/api/endpoints/other"), made.text
+    # One that is called so is found all the same.
+    api.post("/api/endpoints", {"name": "same/", "url": "http://", "upstream": {"url": upstream.url}})
+    api.delete("/api/endpoints/same/")
+    assert api.names("endpoints") == ["same", "other"]
 
 
 def test_a10_another_url_is_bound_before_the_old_one_goes(agent: Agent, api: LocalApi, upstream: HttpUpstream) -> None:

@@ -301,15 +301,26 @@ def test_a8_nobody_elses_page_may_read_an_answer(shared: LocalApi) -> None:
 
 
 def test_what_is_not_there_is_an_error_object(shared: LocalApi) -> None:
-    for path in ("/api/nothing", "/api/tunnels/nobody", "/api/endpoints/nobody", "/favicon.ico"):
+    for path, told in {
+        "/api/nothing": "there is nothing at this path; /api names what there is",
+        "/api/tunnels/no%20body": 'no endpoint is called "no body"',
+        "/api/endpoints/nobody/": 'no endpoint is called "nobody"',
+        "/api/requests/http/nothing": "no captured request has this id; it may have made room for newer ones",
+        "/api/ui/requests/nothing": "no captured request has this id; it may have made room for newer ones",
+        "/favicon.ico": "there is nothing at this path; /api names what there is",
+        # What only begins like a route is none.
+        "/api/tunnelss": "there is nothing at this path; /api names what there is",
+        "/api/endpoints5": "there is nothing at this path; /api names what there is",
+        "/api/requests/httpx": "there is nothing at this path; /api names what there is",
+    }.items():
         answer = shared.ask("GET", path)
-        assert answer.status == 404
+        assert answer.status == 404, path
         assert answer.headers["content-type"] == "application/json"
         assert answer.json == {
             "error_code": 100,
             "status_code": 404,
             "msg": "not found",
-            "details": {"path": path},
+            "details": {"path": path, "err": told},
         }
 
 

@@ -213,6 +213,7 @@ def test_a9_what_nobody_knows_is_not_found(agent: Agent, api: LocalApi) -> None:
     for unknown in (other, "airt_", "airt_" + "z" * 27, "x", one["id"] + "0", "%00"):
         answer = api.ask("GET", f"{LIST}/{unknown}")
         assert (answer.status, answer.json["msg"]) == (404, "not found"), unknown
+    assert api.get(one["uri"] + "/") == one
     for method, path, allowed in (
         ("PUT", LIST, "GET, HEAD, POST, DELETE"),
         ("DELETE", one["uri"], "GET, HEAD"),

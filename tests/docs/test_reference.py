@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGHUP
 
 import pytest
 
 from harness import ports
+from harness.agents import Agents
 from harness.edge import Edge, isolated
+from harness.local import local
 from harness.need import ROOT
 from harness.pages import code, tables
 from harness.process import Process, portway
@@ -143,3 +146,51 @@ def test_a_reload_names_what_the_page_says_it_cannot_take_up(tmp_path: Path) -> 
     told = {code(row[0])[0]: row[3] == "yes" for row in rows}
     assert set(told) == set(settings(first, "any", 1))
     assert named == {key for key, taken_up in told.items() if not taken_up}
+
+
+LOCAL = "docs/reference/local-api.md"
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Agents]:
+    agents = Agents(tmp_path)
+    yield agents
+    agents.stop()
+
+
+def test_the_routes_of_the_local_interface_are_told_with_their_methods(alone: Agents) -> None:
+    api = local(alone.agent("start", "--none"))
+    told = [row for row in tables(LOCAL)["Routes"] if code(row[0])]
+    assert len(told) == 8
+    for row in told:
+        (path,) = code(row[0])
+        answer = api.ask("PATCH", path)
+        assert answer.status == 405, path
+        allowed = set(answer.headers["allow"].split(", "))
+        assert allowed == {*code(row[1]), "HEAD"}, path
+
+
+def test_the_keys_of_the_local_interface_are_told(alone: Agents, tmp_path: Path) -> None:
+    told = {title: {key for row in rows for key in code(row[0])} for title, rows in tables(LOCAL).items()}
+    agent = alone.http(f"file://{tmp_path}", "--description", "d", "--metadata", "m")
+    api = local(agent)
+    agent.get("/")
+    (captured,) = api.get("/api/requests/http")["requests"]
+    found = {
+        "Status": api.get("/api/status"),
+        "Endpoint": api.get("/api/endpoints/command_line"),
+        "Tunnel": api.get("/api/tunnels/command_line"),
+        "Figures": api.get("/api/tunnels/command_line")["metrics"]["conns"],
+        "Captured request": captured,
+    }
+    # What is there now and then.
+    optional = {
+        "Endpoint": {"traffic_policy", "labels"},
+        "Tunnel": {"labels"},
+        "Captured request": {"note", "replay_of"},
+    }
+    for title, there in found.items():
+        assert told[title] - optional.get(title, set()) == set(there), title
+    rows = {row[0]: set(code(row[1])) for row in tables(LOCAL)["Captured request"]}
+    assert set(captured["request"]) == rows["`request`"]
+    assert set(captured["response"]) == rows["`response`"] - {"null"}

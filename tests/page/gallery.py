@@ -47,6 +47,7 @@ PAGES: dict[str, Page] = {
     "/json": Page("application/json", json.dumps(USERS).encode()),
     "/big-number": Page("application/problem+json", b'{"id": 12345678901234567890, "price": 1.10}', status=418),
     "/bad-json": Page("application/json", b'{\n "a": 1,\n "b": [1, 2,\n}\n'),
+    "/bad-json-in-one-line": Page("application/json", b"[" + b'"abcdef",' * 1000 + b'"a" , ]'),
     "/ndjson": Page("application/x-ndjson", b'{"n": 1}\n{"n": 2}\n'),
     "/xml": Page(
         "application/atom+xml", b'<?xml version="1.0"?><feed xmlns="a"><entry id="1"><t>one</t></entry><entry/></feed>'
@@ -86,8 +87,8 @@ PAGES: dict[str, Page] = {
 
 
 class Gallery:
-    """Serves `PAGES`; `/count` counts up; `/echo` gives back what it got; `/events` an event for each `step()`;
-    `/status/N`; `/slow` after a `step()`."""
+    """Serves `PAGES`; `/count` counts up, `/changing` and `/changing-line` say a little else each time; `/echo` gives
+    back what it got; `/events` an event for each `step()`; `/status/N`; `/slow` after a `step()`."""
 
     def __init__(self) -> None:
         gallery = self
@@ -158,6 +159,13 @@ class Gallery:
             with self.lock:
                 self.count += 1
                 return Page("application/json", json.dumps({"count": self.count, "same": "always"}).encode())
+        if path.startswith("/changing"):
+            with self.lock:
+                self.count += 1
+                lines = [f"line {n}{f' of {self.count}' if n % 1000 == 7 else ''}" for n in range(20_000)]
+            if path == "/changing-line":
+                return Page("text/plain", " ".join(lines[:1000]).encode())
+            return Page("text/plain", "\n".join(lines).encode())
         if path == "/echo":
             return Page(kind or "text/plain", body)
         if path.startswith("/status/"):

@@ -38,6 +38,35 @@ const loads = performance.getEntriesByType("resource").map((one) => [one.name, o
 const shown = document.body.innerHTML.slice(0, 500);
 return JSON.stringify([document.readyState, location.href, shown, window.failures, loads]);
 """
+# Of what is shown, each control and each piece of text by its place.
+OVERLAPS = """
+const shown = (one) => one.checkVisibility() && !one.closest(".rows, dialog");
+const boxes = [];
+for (const one of document.querySelectorAll("button, input, textarea, select, .button, a")) {
+  if (shown(one)) for (const box of one.getClientRects()) boxes.push([one, box]);
+}
+const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (texts.nextNode()) {
+  const { currentNode: text } = texts;
+  if (!text.nodeValue.trim() || !shown(text.parentElement)) continue;
+  if (text.parentElement.closest("button, .button, a, pre, .tree, svg, .wide, .chart, textarea")) continue;
+  const range = document.createRange();
+  range.selectNodeContents(text);
+  for (const box of range.getClientRects()) boxes.push([text.parentElement, box]);
+}
+const named = (one) => `${one.tagName} ${one.className} ${(one.innerText || one.name || one.id || "").slice(0, 20)}`;
+const wide = document.documentElement.clientWidth;
+const found = boxes.filter(([, box]) => box.right > wide + 1).map(([one]) => `sticks out: ${named(one)}`);
+for (const [index, [one, a]] of boxes.entries()) {
+  for (const [other, b] of boxes.slice(index + 1)) {
+    if (one === other || one.contains(other) || other.contains(one)) continue;
+    const x = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const y = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    if (x > 1 && y > 3) found.push(`${named(one)} / ${named(other)}`);
+  }
+}
+return found;
+"""
 AXE = """
 const done = arguments[0];
 axe.run(document, {resultTypes: ["violations"]}).then((found) => done(JSON.stringify(found.violations)));
@@ -168,7 +197,7 @@ class Inspector:
 
     def _row(self, path: str) -> WebElement | None:
         found: WebElement | None = self.script(
-            ROWS + "return rows.find((row) => text(row, '.path').replace('↻ ', '') === arguments[0]) || null", path
+            ROWS + "return rows.find((row) => row.querySelector('.path').title === arguments[0]) || null", path
         )
         return found
 
@@ -200,6 +229,21 @@ class Inspector:
     def choose(self, selector: str, value: str) -> None:
         """An entry of a list that unfolds."""
         Select(self.wait(selector)).select_by_value(value)
+
+    def pick(self, menu: str, name: str) -> None:
+        """A choice behind a button."""
+        self.wait(f"#{menu}").click()
+        self.wait(f"[role=menuitem][data-name={name}]").click()
+
+    def phone(self, width: int = 360, height: int = 740) -> None:
+        """As narrow as a browser's own window cannot be."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def overlapping(self) -> list[str]:
+        """Texts and controls that stand on each other, and what sticks out to the side."""
+        found: list[str] = self.script(OVERLAPS)
+        return found
 
     def clipboard(self) -> str:
         """What somebody would paste now."""

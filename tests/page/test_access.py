@@ -50,6 +50,12 @@ def _keys(page: Inspector) -> None:
     page.wait("dialog[open]")
 
 
+def _menu(page: Inspector) -> None:
+    page.open("/json")
+    page.click("Copy as")
+    page.wait("[role=menu]")
+
+
 VIEWS: dict[str, tuple[str, Callable[[Inspector], None] | None]] = {
     "list": ("/inspect/http", None),
     "filters": ("/inspect/http", _filters),
@@ -64,6 +70,7 @@ VIEWS: dict[str, tuple[str, Callable[[Inspector], None] | None]] = {
     "edit": ("/inspect/http", _edited),
     "compare": ("/inspect/http", _replayed),
     "keys": ("/inspect/http", _keys),
+    "menu": ("/inspect/http", _menu),
     "status": ("/status", None),
 }
 
@@ -143,6 +150,52 @@ def test_everything_is_done_without_a_mouse(agent: Agent, api: LocalApi, gallery
     assert len(gallery.heads) == 4
 
 
+def test_a_menu_is_gone_through_by_arrows_and_chosen_by_enter(agent: Agent, api: LocalApi, open_page: OpenPage) -> None:
+    agent.get("/text")
+    page = open_page(api)
+    page.open("/text")
+    focus = "return document.activeElement.innerText"
+    page.press("c")
+    page.wait("[role=menu]")
+    until("the first has the focus", lambda: page.script(focus) == "curl")
+    page.press(Keys.ARROW_DOWN)
+    assert page.script(focus) == "HTTPie"
+    page.press(Keys.END, Keys.ARROW_DOWN, Keys.ARROW_UP)
+    assert page.script(focus) == "fetch"
+    assert page.text(".said") == "", "nothing is copied on the way"
+    # Neither are its keys those of the page.
+    page.press("r", "p", Keys.ESCAPE)
+    assert not page.all("[role=menu]")
+    assert page.script("return document.activeElement.id") == "copy"
+    page.wait_text(".detail .whole", "/text")
+    assert page.rows() == ["GET /text 200"]
+    page.press("c", Keys.ARROW_DOWN, Keys.ENTER)
+    page.wait_text(".said", "Copied for HTTPie.")
+    assert page.clipboard().startswith("http GET")
+    # And elsewhere it closes by itself.
+    page.script("document.querySelector('#export').focus()")
+    page.press(Keys.ENTER)
+    page.wait("[role=menu]", "HAR file")
+    page.press(Keys.TAB)
+    assert not page.all("[role=menu]")
+
+
+def test_requests_are_gone_through_from_wherever_the_focus_is(agent: Agent, api: LocalApi, open_page: OpenPage) -> None:
+    for path in ("/one", "/two", "/three"):
+        agent.get(path)
+    page = open_page(api)
+    # Where the list is out of sight, it cannot have the focus.
+    page.phone()
+    page.press("j")
+    page.wait_text(".detail .whole", "/three")
+    page.press("j", "j", "j")
+    page.wait_text(".detail .whole", "/one")
+    page.press("k")
+    page.wait_text(".detail .whole", "/two")
+    page.press(Keys.ESCAPE)
+    page.wait_rows("GET /three 200", "GET /two 200", "GET /one 200")
+
+
 def test_every_control_is_reached_by_tab_and_shows_that_it_is(agent: Agent, api: LocalApi, open_page: OpenPage) -> None:
     agent.get("/json")
     page = open_page(api)
@@ -187,3 +240,40 @@ def test_on_a_phone_a_request_takes_the_place_of_the_list_and_there_is_a_way_bac
     page.click("← List")
     page.wait_rows("GET /json 200")
     assert page.all(".left")[0].is_displayed()
+    page.open("/json")
+    # The phone's own way back as well, and not out of the page.
+    page.script("history.back()")
+    until("the list is there", page.all(".left")[0].is_displayed)
+    page.wait_rows("GET /json 200")
+
+
+@pytest.mark.parametrize("width", [360, 800])
+def test_nothing_stands_on_something_else(
+    agent: Agent, api: LocalApi, open_page: OpenPage, gallery: Gallery, width: int
+) -> None:
+    """On a phone, and where the list has the window to itself."""
+    endpoint = {"name": "another", "url": "http://", "upstream": {"url": gallery.address}}
+    api.post("/api/endpoints", endpoint)
+    for path in ("/json", "/bad-json", "/hostile", "/html", "/png", "/binary", "/grpc", "/count"):
+        agent.get(path)
+    parts = (
+        '--X\r\nContent-Disposition: form-data; name="a"\r\nContent-Type: application/json\r\n\r\n{"a": 1}\r\n--X--\r\n'
+    )
+    with agent.visitor() as visitor:
+        visitor.ask("POST", "/echo", body=parts.encode(), headers={"Content-Type": "multipart/form-data; boundary=X"})
+    page = open_page(api)
+    page.phone(width)
+    found = {}
+    # What unfolds is meant to be on top.
+    views = {name: view for name, view in VIEWS.items() if name not in ("keys", "menu")}
+    for name, (path, do) in {**views, "parts": ("/inspect/http", _opened("/echo"))}.items():
+        page.go(path)
+        if path == "/status":
+            page.wait("table.figures")
+        elif "?" not in path:
+            page.wait(".rows .request")
+        if do:
+            do(page)
+        page.shot(f"{width}-{name}")
+        found[name] = page.overlapping()
+    assert {name: told for name, told in found.items() if told} == {}

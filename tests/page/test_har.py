@@ -7,16 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from harness.agents import Agent
-from harness.local import LocalApi
+from harness.agents import Agent, Agents
+from harness.edge import Edge
+from harness.local import LocalApi, local
 from harness.process import until
-from page.gallery import PNG, SAID
+from page.gallery import PNG, SAID, Gallery
 from page.inspector import Inspector, OpenPage
 
 
 def exported(page: Inspector, folder: Path, kind: str) -> dict[str, Any]:
     page.download(folder)
-    page.choose("#export", kind)
+    page.pick("export", kind)
     saved = folder / "portway.har"
     page.wait_file(saved)
     # It is there before all of it is.
@@ -91,7 +92,7 @@ def test_a_file_that_is_no_archive_is_told_to_be_none(
         "empty.har": "{}",
         "odd.har": '{"log": {"entries": [{}]}}',
         "null.har": "null",
-        "url.har": '{"log": {"entries": [{"request": {"method": "GET", "url": "::"}, "response": {}}]}}',
+        "url.har": '{"log": {"entries": [{"request": {"method": "GET", "url": null}, "response": {}}]}}',
     }.items():
         (tmp_path / name).write_text(text)
         field.send_keys(str(tmp_path / name))
@@ -132,3 +133,98 @@ def test_an_archive_of_another_program_is_shown(
     page.tab("Headers")
     assert "hunter2" not in page.text("#part-panel")
     assert page.script("return window.owned") is None
+
+
+ENTRY: dict[str, Any] = {
+    "startedDateTime": "2026-01-02T03:04:05.678Z",
+    "time": 12.5,
+    "request": {"method": "GET", "url": "https://api.example.test:8443/v1?x=1", "httpVersion": "h2", "headers": []},
+    "response": {"status": 200, "statusText": "", "headers": [], "content": {"mimeType": "text/plain", "text": "ok"}},
+    "timings": {"wait": 10, "receive": 2.5},
+}
+
+
+def read_in(page: Inspector, folder: Path, *entries: dict[str, Any]) -> None:
+    """Opens an archive of another program."""
+    path = folder / "other.har"
+    path.write_text(json.dumps({"log": {"version": "1.2", "entries": entries}}))
+    page.all("input[type=file]")[0].send_keys(str(path))
+    page.wait_text("#count", "in the file")
+
+
+def test_what_a_browser_has_kept_is_copied_and_exported_with_its_own_address(
+    agent: Agent, api: LocalApi, open_page: OpenPage, tmp_path: Path
+) -> None:
+    assert agent.url
+    page = open_page(api)
+    read_in(page, tmp_path, ENTRY)
+    page.open("/v1?x=1")
+    page.wait_text(".detail .facts", "2026-01-02 ")
+    page.pick("copy", "curl")
+    page.wait_text(".said", "Copied for")
+    assert "'https://api.example.test:8443/v1?x=1'" in page.clipboard()
+    (entry,) = exported(page, tmp_path, "plain")["log"]["entries"]
+    assert entry["request"]["url"] == ENTRY["request"]["url"]
+
+
+def test_a_visitor_s_https_is_in_the_archive(
+    edge: Edge, agents: Agents, gallery: Gallery, open_page: OpenPage, tmp_path: Path
+) -> None:
+    agent = agents.http(gallery.address)
+    assert agent.url.startswith("https:")
+    agent.get("/text")
+    page = open_page(local(agent))
+    page.wait_count(1)
+    (entry,) = exported(page, tmp_path, "plain")["log"]["entries"]
+    assert entry["request"]["url"] == f"{agent.url}/text"
+
+
+def test_odd_entries_of_an_archive_are_shown_as_far_as_they_go(
+    agent: Agent, api: LocalApi, open_page: OpenPage, tmp_path: Path
+) -> None:
+    assert agent.url
+    page = open_page(api)
+    form = {"mimeType": "application/x-www-form-urlencoded", "params": [{"name": "a", "value": "two words"}]}
+    header = {"name": "Content-Type", "value": "application/x-www-form-urlencoded"}
+    posted = {"method": "POST", "url": "https://a.test/form", "headers": [header], "postData": form}
+    failed = {"status": 0, "statusText": "", "headers": [], "content": {}, "_error": "net::ERR_FAILED"}
+    read_in(
+        page,
+        tmp_path,
+        ENTRY | {"request": {"method": "GET", "url": "no address", "headers": []}},
+        ENTRY | {"request": posted},
+        ENTRY | {"response": failed},
+    )
+    page.wait_text("#count", "3 requests in the file")
+    page.open("no address")
+    page.wait_text("#response-panel", "ok")
+    page.open("/form")
+    page.wait_text("#request-panel", "a\ttwo words")
+    page.open("/v1?x=1")
+    page.wait_text(".detail .facts", "no answer", "net::ERR_FAILED")
+    page.wait_text("#part-panel", "There is no answer in the file.")
+    read_in(page, tmp_path)
+    page.wait_text(".notice", "There is no request in the file.")
+
+
+def test_messages_of_a_websocket_come_out_of_an_archive_and_go_into_one(
+    agent: Agent, api: LocalApi, open_page: OpenPage, tmp_path: Path
+) -> None:
+    assert agent.url
+    page = open_page(api)
+    began = 1767323045.678
+    said = [
+        {"type": "send", "time": began + 1, "opcode": 1, "data": "hello ü"},
+        {"type": "receive", "time": began + 1.5, "opcode": 2, "data": base64.b64encode(b"\1\2" * 200).decode()},
+        {"type": "receive", "time": began + 2, "opcode": 1, "data": "x" * 300},
+    ]
+    switched = ENTRY["response"] | {"status": 101, "statusText": "Switching Protocols", "content": {}}
+    talk = {"method": "GET", "url": "wss://a.test/talk", "headers": []}
+    read_in(page, tmp_path, ENTRY | {"request": talk, "response": switched, "_webSocketMessages": said})
+    page.open("/talk")
+    page.tab("Frames")
+    page.wait_text("table.frames", "1.00 s\t↑\ttext\t8 B\thello ü", "1.50 s\t↓\tbinary\t400 B\t01 02 01")
+    (entry,) = exported(page, tmp_path, "plain")["log"]["entries"]
+    again = entry["_webSocketMessages"]
+    assert [one | {"time": 0} for one in again] == [one | {"time": 0} for one in said]
+    assert [round(one["time"] - began, 3) for one in again] == [1, 1.5, 2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from harness import ports
@@ -65,10 +67,26 @@ def test_a_request_has_an_address_of_its_own(agent: Agent, api: LocalApi, open_p
     page.wait_text("main h2", "Agent")
 
 
+def test_a_look_at_the_status_loses_neither_filter_nor_request(
+    agent: Agent, api: LocalApi, open_page: OpenPage
+) -> None:
+    agent.get("/one")
+    agent.get("/two")
+    page = open_page(api, "/inspect/http?path=one")
+    page.open("/one")
+    before = page.script("return location.href")
+    page.click("Status", ".top")
+    page.wait("table.figures")
+    page.click("Inspect", ".top")
+    page.wait_text(".detail .whole", "/one")
+    page.wait_rows("GET /one 200")
+    assert page.script("return location.href") == before
+
+
 def test_a_request_that_has_gone_says_so(agent: Agent, api: LocalApi, open_page: OpenPage) -> None:
     assert agent.url
     page = open_page(api, "/inspect/http#airt_000000000000000000000000000")
-    page.wait(".detail .fault")
+    page.wait_text(".detail .fault", "no captured request has this id; it may have made room for newer ones")
     page.click("Back to the list")
     page.wait_text(".notice", "No request so far")
     page.forgive()
@@ -141,6 +159,9 @@ def test_a_filter_that_is_none_is_told(agent: Agent, api: LocalApi, open_page: O
     assert "404, 4xx, 200-299, pending" in answer.json["details"]["err"]
     page = open_page(api, "/inspect/http?status=many")
     page.wait_text(".filter .fault", 'status: "many" is none of')
+    # It is no news that nothing is found then, and the agent is there.
+    assert page.text(".notice") == ""
+    assert "gone" not in page.text(".top .state")
     page.forgive()
 
 
@@ -154,6 +175,9 @@ def test_while_paused_nothing_moves(agent: Agent, api: LocalApi, open_page: Open
     assert page.rows() == ["GET /before 200"]
     page.click("Go on")
     page.wait_rows("GET /meanwhile 200", "GET /before 200")
+    page.click("Pause")
+    page.click("Clear")
+    page.wait_rows()
 
 
 def test_cleared_it_is_empty_here_and_in_the_agent(agent: Agent, api: LocalApi, open_page: OpenPage) -> None:
@@ -189,6 +213,27 @@ def test_the_list_goes_on_when_the_agent_is_back(alone: Agents, gallery: Gallery
     second.get("/two")
     page.wait_rows("GET /two 200")
     page.forgive()
+
+
+def test_a_page_that_finds_no_place_says_why_and_goes_on_when_there_is_one(
+    agent: Agent, api: LocalApi, open_page: OpenPage
+) -> None:
+    agent.get("/one")
+    others = []
+    try:
+        for _ in range(32):
+            one = socket.create_connection((api.host, api.port))
+            others.append(one)
+            one.sendall(f"GET /api/ui/events HTTP/1.1\r\nHost: {api.addr}\r\n\r\n".encode())
+            assert one.recv(12) == b"HTTP/1.1 200"
+        page = open_page(api)
+        page.wait_text(".filter .fault", "too many pages look at this agent")
+    finally:
+        for one in others:
+            one.close()
+    page.wait_rows("GET /one 200")
+    assert page.text(".filter .fault") == ""
+    page.forgive("503", "events")
 
 
 CONFIG = """
@@ -245,5 +290,5 @@ def test_an_endpoint_that_is_not_inspected_is_named_beside_those_that_are(
     for url in urls.values():
         with Visitor(None, url) as visitor:
             assert visitor.get("/text").status == 200
-    page.wait_rows("GET seen /text 200")
+    page.wait_rows("GET /text seen 200")
     page.wait_text(".aside", "Not inspected: unseen")

@@ -63,6 +63,42 @@ def test_the_same_response_is_said_to_be_the_same(page: Inspector, agent: Agent)
     assert "Hello" not in page.text(".diff .old, .diff .new"), shown
 
 
+def test_of_long_responses_the_lines_that_differ_are_shown(page: Inspector, agent: Agent) -> None:
+    agent.get("/changing")
+    page.open("/changing")
+    page.click("Replay")
+    page.wait_text(".detail .facts", "replay of")
+    page.tab("Compare")
+    page.wait_text(".diff .old", "− line 7 of 1", "− line 19007 of 1")
+    page.wait_text(".diff .new", "+ line 7 of 2", "+ line 19007 of 2")
+    page.wait_text(".diff .gap", "… 993 lines that are the same …")
+    assert "line 500\n" not in page.text(".diff")
+    page.shot("compared-long")
+
+
+def test_of_a_long_line_the_part_that_differs_is_shown(page: Inspector, agent: Agent) -> None:
+    agent.get("/changing-line")
+    page.open("/changing-line")
+    page.click("Replay")
+    page.wait_text(".detail .facts", "replay of")
+    page.tab("Compare")
+    page.wait_text(".diff .old b", "1")
+    page.wait_text(".diff .new", "+ line 0 line 1", "line 7 of 2 line 8", "…")
+    assert "line 500" not in page.text(".diff")
+
+
+def test_responses_that_are_no_text_are_compared_byte_by_byte(page: Inspector, agent: Agent, gallery: Gallery) -> None:
+    agent.get("/binary")
+    page.open("/binary")
+    page.click("Replay with changes")
+    page.type("form.replay .grow input", "/broken-png")
+    page.click("Send")
+    page.wait_text(".detail .whole", "/broken-png")
+    page.tab("Compare")
+    page.wait_text(".diff .old", "− 00000010  10 11 12 13")
+    page.wait_text(".diff .new", "+ 00000000  89 50 4e 47")
+
+
 def test_a_replay_can_have_changes_and_hidden_values_stay_what_they_were(
     page: Inspector, agent: Agent, gallery: Gallery
 ) -> None:
@@ -90,6 +126,43 @@ def test_a_replay_can_have_changes_and_hidden_values_stay_what_they_were(
     assert (values["authorization"], values["x-new"]) == ("Bearer hunter2", "here")
     assert "x-gone" not in values
     page.wait_rows("PUT ↻ /echo?changed=1 200", "POST /echo 200")
+
+
+def test_values_that_are_not_ascii_go_out_byte_for_byte(page: Inspector, agent: Agent, gallery: Gallery) -> None:
+    with agent.visitor() as visitor:
+        visitor.connection.putrequest("GET", "/text", skip_host=True)
+        for name, value in {"Host": visitor.host.encode(), "X-New": "grün".encode(), "X-Old": b"gr\xfcn"}.items():
+            visitor.connection.putheader(name, value)
+        visitor.connection.endheaders()
+        visitor.connection.getresponse().read()
+    page.open("/text")
+    page.tab("Headers")
+    page.wait_text("#part-panel", "x-new\tgrün".title().replace("Grün", "grün"), "X-Old\tgrün")
+    page.click("Replay with changes")
+    shown = page.wait("form.replay textarea").get_attribute("value") or ""
+    page.set("form.replay textarea", f"{shown}\nX-Mine: schön")
+    page.click("Send")
+    page.wait_text(".detail .facts", "replay of")
+    # The library reads them as latin-1.
+    values = {name.lower(): value.encode("latin-1") for name, value in gallery.heads[-1][2]}
+    assert values["x-new"] == "grün".encode()
+    assert values["x-old"] == b"gr\xfcn"
+    assert values["x-mine"] == "schön".encode()
+
+
+def test_trailers_can_be_changed_too(agent: Agent, api: LocalApi, open_page: OpenPage, page: Inspector) -> None:
+    with agent.visitor() as visitor:
+        visitor.ask("POST", "/echo", body=b"hello")
+    page.open("/echo")
+    page.click("Replay with changes")
+    page.click("Trailers", "form.replay")
+    page.set("form.replay details textarea", "X-Sum: 5")
+    page.click("Send")
+    page.wait_text(".detail .facts", "replay of")
+    page.tab("Headers")
+    page.wait_text("#part-panel", "Trailers of the request", "X-Sum\t5")
+    page.click("Replay with changes")
+    assert (page.wait("form.replay details textarea").get_attribute("value") or "") == "X-Sum: 5"
 
 
 def test_a_body_that_is_no_text_goes_out_as_it_was(page: Inspector, agent: Agent, gallery: Gallery) -> None:
@@ -135,12 +208,12 @@ def test_a_replay_can_go_to_another_endpoint(alone: Agents, gallery: Gallery, op
     with Visitor(None, urls["one"]) as visitor:
         visitor.get("/text")
     page = open_page(api)
-    page.wait_rows("GET one /text 200")
+    page.wait_rows("GET /text one 200")
     page.wait(".rows .request").click()
     page.click("Replay with changes")
     page.choose("form.replay select", "two")
     page.click("Send")
-    page.wait_rows("GET ↻ two /text 200", "GET one /text 200")
+    page.wait_rows("GET ↻ /text two 200", "GET /text one 200")
     assert [head[1] for head in other.heads] == ["/text"]
     other.stop()
 
@@ -165,7 +238,7 @@ def test_what_is_copied_sends_the_same_request_again(
         headers = {"Content-Type": "text/plain; charset=utf-8", "X-Mark": "it's $5"}
         visitor.ask("POST", "/echo?a=1&b='2'", body=body.encode(), headers=headers)
     page.open("/echo?a=1&b='2'")
-    page.choose("#copy", form)
+    page.pick("copy", form)
     page.wait_text(".said", "Copied for")
     copied = page.clipboard()
     assert agent.url in copied

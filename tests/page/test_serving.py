@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections.abc import Callable
 
 import pytest
 
 from harness.agents import Agent, Agents
+from harness.edge import Edge
 from harness.local import LocalApi, local
 from harness.need import ROOT
+from harness.process import until
 from harness.visitor import Visitor
 from page.inspector import OpenPage
 
@@ -144,3 +147,14 @@ def test_what_runs_is_on_the_status_page_with_figures_that_move(
     assert "ms" in until_row or "s" in until_row
     assert page.all(".chart canvas")
     page.shot("status")
+
+
+def test_every_connection_to_the_edge_is_on_the_status_page(
+    new_edge: Callable[..., Edge], agents_of: Callable[[Edge], Agents], open_page: OpenPage
+) -> None:
+    agents = agents_of(new_edge(*("--connect-address", "self") * 2))
+    agents.home.mkdir()
+    api = local(agents.from_config("version: 3\nagent: {multi_leg: true, web_addr: '127.0.0.1:0'}\n", "--none"))
+    legs = until("two connections", lambda: len(found := api.get("/api/status")["session"]["legs"]) == 2 and found)
+    page = open_page(api, "/status")
+    page.wait_text("main", f"Region\t{legs[0]['region']}, {legs[1]['region']}")

@@ -6,10 +6,14 @@ import { Detail } from "./detail.js";
 import { FilterBar, fromUrl, toQuery } from "./filter.js";
 import * as har from "./har.js";
 import { List } from "./list.js";
+import { Menu } from "./menu.js";
 import { Status } from "./status.js";
 
 /** Requests that the page keeps a line of; the agent's own limit is in bytes. */
 const MOST = 10_000;
+
+/** Where a request takes the place of the list (style.css). */
+const NARROW = matchMedia("(max-width: 60rem)");
 
 function App() {
   const [path, setPath] = useState(location.pathname);
@@ -26,13 +30,16 @@ function App() {
     const soon = setTimeout(() => setSaid(""), 4000);
     return () => clearTimeout(soon);
   }, [said]);
-  const go = (to) => (event) => {
+  const isStatus = path.replace(/\/$/, "") === "/status";
+  // With its filter and its request.
+  const inspected = useRef("/inspect/http");
+  const go = (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    history.pushState(null, "", to);
-    setPath(to);
+    if (!isStatus) inspected.current = location.pathname + location.search + location.hash;
+    history.pushState(null, "", event.currentTarget.getAttribute("href"));
+    setPath(location.pathname);
   };
-  const isStatus = path.replace(/\/$/, "") === "/status";
   const dialog = useRef(null);
   const help = () => dialog.current.showModal();
   const word = up ? (state ? state.status : "…") : "the agent is gone";
@@ -40,11 +47,11 @@ function App() {
     <header class="top">
       <h1>portway</h1>
       <nav aria-label="Pages">
-        <a href="/inspect/http" aria-current=${isStatus ? undefined : "page"} onClick=${go("/inspect/http")}>Inspect</a>
-        <a href="/status" aria-current=${isStatus ? "page" : undefined} onClick=${go("/status")}>Status</a>
+        <a href=${isStatus ? inspected.current : "/inspect/http"} aria-current=${isStatus ? undefined : "page"} onClick=${isStatus ? go : (event) => event.preventDefault()}>Inspect</a>
+        <a href="/status" aria-current=${isStatus ? "page" : undefined} onClick=${isStatus ? (event) => event.preventDefault() : go}>Status</a>
       </nav>
       <button type="button" class="keys" onClick=${help} title="( ? )">Keys</button>
-      <span class=${`state ${up && state ? state.status : "off"}`} role="status">${word}</span>
+      <span class=${`state ${!up ? "off" : state ? state.status : ""}`} role="status">${word}</span>
     </header>
     ${isStatus ? html`<${Status} setState=${setState} setUp=${setUp} />` : html`<${Inspect} state=${state} setState=${setState} setUp=${setUp} tell=${setSaid} help=${help} />`}
     <${Keys} dialog=${dialog} />
@@ -75,17 +82,13 @@ function Inspect({ state, setState, setUp, tell, help }) {
   }, []);
   const query = toQuery(filter);
   useEffect(() => {
-    history.replaceState(null, "", `${location.pathname}${query && `?${query}`}${location.hash}`);
+    history.replaceState(history.state, "", `${location.pathname}${query && `?${query}`}${location.hash}`);
     known.current = new Map();
     setFault("");
     if (!pausedNow.current) setShown([]);
     return follow(query, {
-      link: async (isUp) => {
-        setUp(isUp);
-        if (isUp || !query) return;
-        const checked = await fetch(`/api/ui/requests?${query}`).catch(() => null);
-        if (checked && checked.status === 400) (setFault((await checked.json()).details.err), setUp(true));
-      },
+      // Who says why not is there.
+      link: (isUp, why) => (setUp(isUp || why !== ""), setFault(why)),
       state: setState,
       reset: () => ((known.current = new Map()), draw()),
       requests: (news) => {
@@ -111,7 +114,11 @@ function Inspect({ state, setState, setUp, tell, help }) {
   const select = useCallback((id) => {
     setSelected(id);
     setVersions((now) => ({ [id]: now[id] || 0 }));
-    history.replaceState(null, "", `${location.pathname}${location.search}${id ? `#${id}` : ""}`);
+    const to = `${location.pathname}${location.search}${id ? `#${id}` : ""}`;
+    // Where a request takes the place of the list, the browser's way back leads to the list.
+    if (id && !location.hash && NARROW.matches) history.pushState({ opened: true }, "", to);
+    else if (!id && history.state && history.state.opened) history.back();
+    else history.replaceState(history.state, "", to);
   }, []);
   useEffect(() => {
     const moved = () => select(location.hash.slice(1));
@@ -127,6 +134,8 @@ function Inspect({ state, setState, setUp, tell, help }) {
   const clear = async () => {
     try {
       await api.clear();
+      // Of what has gone there is nothing to look at, paused or not.
+      setShown([]);
       select("");
       tell("Cleared.");
     } catch (error) {
@@ -140,7 +149,14 @@ function Inspect({ state, setState, setUp, tell, help }) {
       if (inField || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("dialog")) return;
       const press = (id) => () => document.getElementById(id)?.click();
       const focus = (id) => () => document.getElementById(id)?.focus();
-      const act = { "/": focus("search"), f: focus("find"), l: focus("list"), p: pause, r: press("replay"), e: press("edit"), c: focus("copy"), "?": help }[event.key];
+      const step = (by) => () => {
+        const at = requests.findIndex((one) => one.id === selected);
+        const next = requests[Math.min(requests.length - 1, Math.max(0, at + by))];
+        if (next) select(next.id);
+      };
+      const looks = { "/": focus("search"), f: focus("find"), l: focus("list"), j: step(1), k: step(-1) };
+      const acts = { p: pause, r: press("replay"), e: press("edit"), c: press("copy"), "?": help };
+      const act = looks[event.key] || acts[event.key];
       if (act) (event.preventDefault(), act());
     };
     addEventListener("keydown", keys);
@@ -185,26 +201,24 @@ function Inspect({ state, setState, setUp, tell, help }) {
   const count = `${requests.length} ${requests.length === 1 ? "request" : "requests"}${query && !imported ? " found" : ""}`;
   return html`<main class=${`inspect ${selected ? "with-detail" : ""}`}>
     <section class="left" aria-label="Captured requests">
-      <${FilterBar} filter=${filter} change=${setFilter} fault=${fault} only=${imported ? "text" : ""} />
+      <${FilterBar} filter=${filter} change=${setFilter} fault=${fault} only=${imported ? "text" : ""} endpoints=${endpoints.filter(isHttp)} />
       <div class="row tools">
         <span class="soft grow" id="count">${count}${imported ? " in the file" : ""}${paused && waiting ? ", more have come" : ""}</span>
         ${imported ? html`<button type="button" onClick=${() => (setImported(null), select(""))}>Close the file</button>` : html`
           <button type="button" aria-pressed=${paused} onClick=${pause} title="( p )">${paused ? "Go on" : "Pause"}</button>
           <button type="button" onClick=${clear} title="Forgets all requests" disabled=${!shown.length && !query}>Clear</button>`}
-        <select id="export" aria-label="Export" disabled=${!requests.length} onChange=${(event) => (save(event.target.value === "secrets"), (event.target.value = ""))}>
-          <option value="">Export</option>
-          <option value="plain">HAR file</option>
-          <option value="secrets">HAR file with credentials</option>
-        </select>
+        <${Menu} id="export" title="Export" choices=${EXPORTS} choose=${(name) => save(name === "secrets")} disabled=${!requests.length} />
         <label class="button">Import<input type="file" accept=".har,application/json" onChange=${take} /></label>
       </div>
       ${off.length > 0 && !imported && requests.length > 0 && html`<p class="soft aside">Not inspected: ${off.map((one) => one.name).join(", ")}</p>`}
-      <${List} requests=${requests} selected=${selected} select=${select} many=${endpoints.filter(isHttp).length > 1} empty=${html`<${Empty} state=${state} query=${imported ? filter.text : query} endpoints=${endpoints} />`} />
+      <${List} requests=${requests} selected=${selected} select=${select} many=${endpoints.filter(isHttp).length > 1} empty=${!fault && html`<${Empty} state=${state} query=${imported ? filter.text : query} endpoints=${endpoints} file=${imported} />`} />
     </section>
     ${selected ? html`<${Detail} id=${selected} version=${versions[selected] || 0} imported=${chosen} looked=${filter.text} endpoints=${endpoints} select=${select} close=${() => select("")} tell=${tell} />`
       : html`<section class="detail none" aria-label="Request"><p class="soft">Choose a request to see all of it. Press ? for the keys.</p></section>`}
   </main>`;
 }
+
+const EXPORTS = { plain: "HAR file", secrets: "HAR file with credentials" };
 
 const isHttp = (endpoint) => /^https?:/.test(endpoint.url);
 
@@ -229,8 +243,9 @@ function bump(now, news) {
   return next;
 }
 
-function Empty({ state, query, endpoints }) {
+function Empty({ state, query, endpoints, file }) {
   if (query) return html`<p class="notice">No request is like that.</p>`;
+  if (file) return html`<p class="notice">There is no request in the file.</p>`;
   if (!state) return html`<p class="notice">…</p>`;
   const watched = endpoints.filter((one) => isHttp(one) && one.inspect);
   const off = endpoints.filter((one) => isHttp(one) && !one.inspect);
@@ -245,7 +260,8 @@ function Empty({ state, query, endpoints }) {
 
 const KEYS = [
   ["/", "search, and Enter to look at once"],
-  ["l", "to the list; ↑ ↓ j k, Page Up, Page Down, Home, End there"],
+  ["j k", "the next request, and the one before"],
+  ["l", "to the list; ↑ ↓, Page Up, Page Down, Home, End there"],
   ["Esc", "out of a field, then back from the request"],
   ["f", "find in the request; Enter and Shift+Enter for the next and the one before"],
   ["r", "replay it"],

@@ -1,6 +1,6 @@
 // A body as what it is: a tree, a table, a picture, frames, or bytes. What was captured is hostile: it is only ever text.
 import { html, useEffect, useMemo, useState } from "./html.js";
-import { field, hex, isText, mediaType, plain, text } from "./bytes.js";
+import { decode, field, hex, isText, mediaType, plain, text } from "./bytes.js";
 import { holds, marked } from "./find.js";
 import * as formats from "./formats.js";
 import { duration, size } from "./show.js";
@@ -9,16 +9,33 @@ import { Tabs } from "./tabs.js";
 /** Characters shown of a text before somebody asks for more. */
 const SOME = 100_000;
 
+/** Bytes shown in hexadecimal before somebody asks for more. */
+const SOME_HEX = 65_536;
+
+const LINES_OF_JSON = /^application\/(x-)?(ndjson|jsonl|jsonlines)$/;
+
 /** Which views a body has, the best one first. */
 export function viewsOf(type, bytes) {
   if (/^image\/(png|jpeg|gif|webp|avif|bmp|svg\+xml|x-icon|vnd\.microsoft\.icon)$/.test(type)) return ["image", "raw", "hex"];
-  if (/[/+]json$/.test(type) || type === "application/x-ndjson") return ["tree", "raw", "hex"];
+  if (/[/+]json$/.test(type) || LINES_OF_JSON.test(type)) return ["tree", "raw", "hex"];
   if (/[/+]xml$/.test(type)) return ["tree", "raw", "hex"];
+  // What tools call it that were not told.
+  const isJson = ["", "text/plain", "application/x-www-form-urlencoded"].includes(type) && looksLikeJson(bytes);
+  if (isJson) return ["tree", ...(type.startsWith("application") ? ["form"] : []), "raw", "hex"];
   if (type === "application/x-www-form-urlencoded") return ["form", "raw", "hex"];
   if (type.startsWith("multipart/")) return ["parts", "raw", "hex"];
   if (type === "text/event-stream") return ["events", "raw", "hex"];
   if (/^application\/grpc/.test(type)) return ["messages", "hex"];
   return isText(bytes) ? ["raw", "hex"] : ["hex", "raw"];
+}
+
+function looksLikeJson(bytes) {
+  if (!/^\s*[[{]/.test(text(bytes.subarray(0, 100)))) return false;
+  try {
+    return Boolean(JSON.parse(text(bytes)));
+  } catch {
+    return false;
+  }
 }
 
 const TITLES = { image: "Image", tree: "Tree", form: "Form", parts: "Parts", events: "Events", messages: "Messages", raw: "Raw", hex: "Hex" };
@@ -35,7 +52,7 @@ export function Body({ id, message, truncated, find, at }) {
     return () => (wanted = false);
   }, [message.body, coding]);
   // Bytes that cannot be unpacked are of no type that could be shown.
-  const views = viewsOf(body.left ? "" : type, body.bytes);
+  const views = useMemo(() => viewsOf(body.left ? "" : type, body.bytes), [body, type]);
   const [chosen, setChosen] = useState("");
   const view = views.includes(chosen) ? chosen : views[0];
   if (!message.body.length) return html`<p class="soft">No body.</p>`;
@@ -78,15 +95,19 @@ export function Text({ source, find, fault }) {
     ${shown.length < source.length && html`<button type="button" onClick=${() => setAll(true)}>Show the other ${size(source.length - SOME)}</button>`}`;
 }
 
-/** The place of a fault stands out, and its line is in sight. */
-function faulty(source, { line, text: said }) {
-  const lines = source.split("\n");
+/** The place of a fault stands out, and is in sight. */
+function faulty(source, { offset, length, text: said }) {
   const scroll = (element) => element && element.parentNode.scrollTo({ top: Math.max(0, element.offsetTop - 60) });
-  return [
-    lines.slice(0, line - 1).map((one) => `${one}\n`).join(""),
-    html`<mark class="wrong" title=${said} ref=${scroll}>${lines[line - 1] || " "}</mark>`,
-    lines.length > line ? `\n${lines.slice(line).join("\n")}` : "",
-  ];
+  const wrong = source.slice(offset, offset + length);
+  // At the end of a line or of all there is nothing to be seen.
+  return [source.slice(0, offset), html`<mark class="wrong" title=${said} ref=${scroll}>${wrong.trim() ? wrong : " "}</mark>`, source.slice(offset + (wrong.trim() ? length : 0))];
+}
+
+function Hex({ bytes }) {
+  const [all, setAll] = useState(false);
+  const left = all ? 0 : bytes.length - SOME_HEX;
+  return html`<pre class="text hex" tabindex="0">${hex(bytes, all ? bytes.length : SOME_HEX)}</pre>
+    ${left > 0 && html`<button type="button" onClick=${() => setAll(true)}>Show the other ${size(left)}</button>`}`;
 }
 
 function Wrong({ error, what }) {
@@ -95,7 +116,7 @@ function Wrong({ error, what }) {
 
 function Tree({ bytes, type, params, find }) {
   const source = useMemo(() => text(bytes, params.charset), [bytes]);
-  if (type === "application/x-ndjson") {
+  if (LINES_OF_JSON.test(type)) {
     const lines = source.split("\n").filter((line) => line.trim());
     return html`<${Some} of=${lines} one=${(line, index) => html`<${Json} key=${index} source=${line} find=${find} />`} has=${(line) => holds(line, find)} />`;
   }
@@ -196,14 +217,24 @@ function Events({ bytes, params, find, stream }) {
   </tbody></table></div>`;
 }
 
-function Messages({ bytes, headers, find }) {
-  const found = useMemo(() => formats.grpc(bytes), [bytes]);
+function Messages({ bytes, type, headers, find }) {
+  const found = useMemo(() => formats.grpc(type.startsWith("application/grpc-web-text") ? unwrapped(bytes) : bytes), [bytes, type]);
   if (!found.length) return html`<p class="soft">No whole message.</p>`;
   const coding = field(headers, "grpc-encoding");
   return html`${found.map((message, index) => html`<section class="part" key=${index}>
     <h4>${message.trailers ? "Trailers" : `Message ${index + 1}`} <span class="soft">${size(message.bytes.length)}${message.cut ? ", cut" : ""}${message.compressed ? `, compressed (${coding || "?"})` : ""}</span></h4>
     ${message.trailers ? html`<pre class="text">${text(message.bytes)}</pre>` : html`<${Proto} message=${message} coding=${coding} find=${find} />`}
   </section>`)}`;
+}
+
+/** gRPC-Web as text is base64, one piece behind the other. */
+function unwrapped(bytes) {
+  try {
+    const pieces = text(bytes).match(/[^=]+=*/g).map(decode);
+    return Uint8Array.from(pieces.flatMap((piece) => [...piece]));
+  } catch {
+    return bytes;
+  }
 }
 
 function Proto({ message, coding, find }) {
@@ -231,5 +262,5 @@ const VIEWS = {
   events: Events,
   messages: Messages,
   raw: ({ bytes, params, find }) => html`<${Text} source=${text(bytes, params.charset)} find=${find} />`,
-  hex: ({ bytes }) => html`<pre class="text hex" tabindex="0">${hex(bytes)}${bytes.length > 65536 ? "\n…" : ""}</pre>`,
+  hex: Hex,
 };

@@ -9,12 +9,10 @@ export function decode(base64) {
 }
 
 export function encode(bytes) {
-  let text = "";
-  for (let at = 0; at < bytes.length; at += 0x8000) text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
-  return btoa(text);
+  return btoa(latin1(bytes));
 }
 
-/** A message as it was on the wire: `first` line, `headers` as pairs in their order, `body`. */
+/** A message as it was on the wire: `first` line, `headers` in their order, each with name, value, and the value's bytes as characters, `body`. */
 export function split(bytes) {
   let end = -1;
   for (let at = 0; at + 3 < bytes.length; at++) {
@@ -27,13 +25,32 @@ export function split(bytes) {
   const [first = "", ...lines] = head.split("\r\n");
   const headers = lines.filter(Boolean).map((line) => {
     const colon = line.indexOf(":");
-    return colon < 0 ? [line, ""] : [line.slice(0, colon), line.slice(colon + 1).trim()];
+    const raw = colon < 0 ? "" : line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, "");
+    return [colon < 0 ? line : line.slice(0, colon), readable(raw), raw];
   });
-  return { first, headers, body: end < 0 ? new Uint8Array() : bytes.subarray(end + 4) };
+  return { first: readable(first), headers, body: end < 0 ? new Uint8Array() : bytes.subarray(end + 4) };
 }
 
+/** Bytes as characters, one each: the decoder's latin1 is windows-1252. */
 export function latin1(bytes) {
-  return new TextDecoder("latin1").decode(bytes);
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 0x8000) text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
+  return text;
+}
+
+/** What bytes as characters say to people: UTF-8 where they are that. */
+export function readable(raw) {
+  if (!/[\x80-\xff]/.test(raw)) return raw;
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(Uint8Array.from(raw, (one) => one.charCodeAt(0)));
+  } catch {
+    return raw;
+  }
+}
+
+/** The other way: a text's bytes as characters. */
+export function wire(said) {
+  return latin1(new TextEncoder().encode(said));
 }
 
 /** The first value of a header, or "". */

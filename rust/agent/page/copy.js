@@ -33,7 +33,7 @@ const FORMS = {
   },
   fetch(request, url) {
     const { kept, readable, said } = sent(request);
-    const options = { method: request.method, headers: kept };
+    const options = { method: request.method, headers: kept.map(([name, value]) => [name, value]) };
     if (request.body.length && readable) options.body = said;
     const note = request.body.length && !readable ? "// body: the bytes of body.bin\n" : "";
     return `${note}const response = await fetch(${JSON.stringify(url)}, ${JSON.stringify(options, null, 2)});\nconsole.log(response.status, await response.text());\n`;

@@ -1,16 +1,23 @@
 // One request in full: what was asked, what came back, and what can be done with it.
 import { html, useEffect, useRef, useState } from "./html.js";
 import { api } from "./api.js";
-import { Body, Pairs } from "./body.js";
-import { decode, field, mediaType, plain, split, text } from "./bytes.js";
+import { Body, Pairs, Text } from "./body.js";
+import { decode, field, hex, isText, mediaType, plain, readable, split, text } from "./bytes.js";
 import { NAMES, written } from "./copy.js";
 import * as diff from "./diff.js";
 import { Find, marked } from "./find.js";
 import * as formats from "./formats.js";
 import { Frames } from "./frames.js";
+import { Menu } from "./menu.js";
 import { Replay } from "./replay.js";
-import { MASK, duration, isSecret, time, tone } from "./show.js";
+import { MASK, duration, isSecret, moment, tone } from "./show.js";
 import { Tabs } from "./tabs.js";
+
+/** Where a request was sent to, as far as it says so itself. */
+export function originOf(headers) {
+  const told = field(headers, "x-forwarded-proto").split(",")[0].trim();
+  return `${told === "https" ? "https" : "http"}://${field(headers, "host") || "localhost"}`;
+}
 
 /** A captured request with its bytes taken apart. */
 export function opened(entry) {
@@ -71,15 +78,15 @@ export function Detail({ id, version, imported, looked, endpoints, select, close
   const chosen = titles[tab] ? tab : "summary";
   const View = { summary: Summary, headers: Headers, frames: Frames, raw: Raw, compare: Compare }[chosen];
   const own = endpoints.find((one) => one.name === entry.tunnel_name);
-  const origin = own ? own.url : `http://${field(entry.asked.headers, "host") || "localhost"}`;
+  const origin = entry.origin ?? (own ? own.url : originOf(entry.asked.headers));
   const cut = entry.request.truncated;
   return html`<section class="detail" aria-label="Request">
     <header>
       <h2><span class="method">${entry.request.method}</span> <span class="whole">${entry.request.uri}</span></h2>
       <p class="row facts">
-        <span class=${`status ${tone(entry.response && entry.response.status_code)}`}>${entry.response ? entry.response.status : "no answer yet"}</span>
+        <span class=${`status ${tone(entry.response && entry.response.status_code)}`}>${entry.response ? entry.response.status : imported ? "no answer" : "no answer yet"}</span>
         <span title="from the first byte of the request to the last of the response">${duration(entry.duration)}</span>
-        <time datetime=${entry.start} title=${entry.start}>${time(entry.start)}</time>
+        <time datetime=${entry.start} title=${entry.start}>${moment(entry.start)}</time>
         <span>from ${entry.remote_addr}</span>
         <span>to ${entry.tunnel_name}</span>
         ${entry.note && html`<span class="fault">${entry.note}</span>`}
@@ -117,10 +124,7 @@ function Copy({ entry, origin, tell }) {
     const done = await onClipboard(written(form, entry.asked, origin));
     tell(done ? `Copied for ${NAMES[form]}.` : "The browser does not let this page copy.");
   };
-  return html`<label class="copy">Copy as <select id="copy" onChange=${(event) => (copy(event.target.value), (event.target.value = ""))}>
-    <option value="">…</option>
-    ${Object.entries(NAMES).map(([form, title]) => html`<option key=${form} value=${form}>${title}</option>`)}
-  </select></label>`;
+  return html`<${Menu} id="copy" title="Copy as" choices=${NAMES} choose=${copy} />`;
 }
 
 function Summary({ entry, find, imported }) {
@@ -132,7 +136,7 @@ function Summary({ entry, find, imported }) {
     <h3>Request body</h3>
     <${Body} key=${`${entry.id}-q`} id="request" message=${entry.asked} truncated=${entry.request.truncated} find=${find} at=${at("request")} />
     <h3>Response body</h3>
-    ${entry.answered ? html`<${Body} key=${`${entry.id}-a`} id="response" message=${entry.answered} truncated=${entry.response.truncated} find=${find} at=${at("response")} />` : html`<p class="soft">The upstream has not answered yet.</p>`}`;
+    ${entry.answered ? html`<${Body} key=${`${entry.id}-a`} id="response" message=${entry.answered} truncated=${entry.response.truncated} find=${find} at=${at("response")} />` : html`<p class="soft">${imported ? "There is no answer in the file." : "The upstream has not answered yet."}</p>`}`;
 }
 
 /** How long the upstream took to begin its answer, and how long the answer took. */
@@ -150,15 +154,16 @@ function Reveal({ open, set }) {
   return html`<p><button type="button" aria-pressed=${open} onClick=${() => set(!open)}>${open ? "Hide" : "Show"} credentials and cookies</button></p>`;
 }
 
+const hasSecret = (entry) => [entry.asked, entry.answered].some((message) => message && message.headers.some(([name]) => isSecret(name)));
+
 function Headers({ entry, find }) {
   const [open, setOpen] = useState(false);
   const pairs = (message) => message.headers.map(([name, value]) => [name, !open && isSecret(name) ? MASK : value]);
-  const secret = [entry.asked, entry.answered].some((message) => message && message.headers.some(([name]) => isSecret(name)));
   return html`
-    ${secret && html`<${Reveal} open=${open} set=${setOpen} />`}
+    ${hasSecret(entry) && html`<${Reveal} open=${open} set=${setOpen} />`}
     <h3>Request</h3><${Pairs} pairs=${pairs(entry.asked)} find=${find} title="Headers of the request" />
     ${entry.answered && html`<h3>Response</h3><${Pairs} pairs=${pairs(entry.answered)} find=${find} title="Headers of the response" />`}
-    ${[["request", entry.request], ["response", entry.response]].map(([side, one]) => one && one.trailers && one.trailers.length > 0 && html`<h3 key=${side}>Trailers of the ${side}</h3><${Pairs} pairs=${one.trailers} find=${find} title=${`Trailers of the ${side}`} />`)}`;
+    ${[["request", entry.request], ["response", entry.response]].map(([side, one]) => one && one.trailers && one.trailers.length > 0 && html`<h3 key=${side}>Trailers of the ${side}</h3><${Pairs} pairs=${one.trailers.map(([name, value]) => [name, readable(value)])} find=${find} title=${`Trailers of the ${side}`} />`)}`;
 }
 
 function Raw({ entry, find }) {
@@ -167,41 +172,45 @@ function Raw({ entry, find }) {
     const lines = headers.map(([name, value]) => `${name}: ${!open && isSecret(name) ? MASK : value}`);
     return [first, ...lines, "", text(body)].join("\n");
   };
-  return html`<${Reveal} open=${open} set=${setOpen} />
-    <h3>Request</h3><pre class="text" tabindex="0">${marked(shown(entry.asked), find)}</pre>
-    ${entry.answered && html`<h3>Response</h3><pre class="text" tabindex="0">${marked(shown(entry.answered), find)}</pre>`}`;
+  return html`${hasSecret(entry) && html`<${Reveal} open=${open} set=${setOpen} />`}
+    <h3>Request</h3><${Text} source=${shown(entry.asked)} find=${find} />
+    ${entry.answered && html`<h3>Response</h3><${Text} source=${shown(entry.answered)} find=${find} />`}`;
 }
 
 /** The response beside that of the request it repeats. */
-function Compare({ entry }) {
+function Compare({ entry, find }) {
   const [both, setBoth] = useState(null);
   const [fault, setFault] = useState("");
   useEffect(() => {
     let wanted = true;
     const look = async () => {
       const before = opened(await api.detail(entry.replay_of));
-      const texts = before.answered && entry.answered && (await Promise.all([before, entry].map(compared)));
-      if (wanted) setBoth({ texts, changed: texts && diff.lines(...texts) });
+      if (!before.answered || !entry.answered) return wanted && setBoth({});
+      const [old, now] = await Promise.all([before, entry].map(compared));
+      const changed = [...diff.lines(old.head, now.head), ["same", ""], ...diff.lines(old.body, now.body)];
+      if (wanted) setBoth({ changed });
     };
     look().catch((error) => wanted && setFault(error.message));
     return () => (wanted = false);
   }, [entry]);
   if (fault) return html`<p class="fault">The original: ${fault}</p>`;
   if (!both) return html`<p class="soft">…</p>`;
-  if (!both.texts) return html`<p class="soft">Both have to be answered first.</p>`;
   const { changed } = both;
-  if (!changed) return html`<p class="soft">Both are too long to be compared line by line.</p>`;
+  if (!changed) return html`<p class="soft">Both have to be answered first.</p>`;
   if (changed.every(([kind]) => kind === "same")) return html`<p>Nothing has changed: both responses are the same.</p>`;
-  return html`<p class="soft">− the original, + this replay</p><pre class="text diff" tabindex="0">${changed.map(([kind, line]) => html`<span class=${kind}>${{ same: " ", old: "−", new: "+" }[kind]} ${line}${"\n"}</span>`)}</pre>`;
+  return html`<p class="soft">− the original, + this replay</p><pre class="text diff" tabindex="0">${diff.folded(changed).map(([kind, line]) => html`<span class=${kind}>${SIGNS[kind]} ${
+    Array.isArray(line) ? [marked(line[0], find), html`<b>${marked(line[1], find)}</b>`, marked(line[2], find)] : marked(line, find)}${"\n"}</span>`)}</pre>`;
 }
 
-/** A response as lines that can be compared. */
+const SIGNS = { same: " ", old: "−", new: "+", gap: " " };
+
+/** A response as text that can be compared. */
 async function compared(one) {
   const { first, headers, body } = one.answered;
   const done = await plain(body, field(headers, "content-encoding"), `/api/ui/requests/${encodeURIComponent(one.id)}/response`);
   const { type, params } = mediaType(field(headers, "content-type"));
-  const said = text(done.bytes, params.charset);
+  const said = done.left || !isText(done.bytes) ? hex(done.bytes) : text(done.bytes, params.charset);
   const parsed = /json$/.test(type) ? formats.json(said) : {};
   const shown = parsed.value === undefined ? said : JSON.stringify(parsed.value, null, 2);
-  return [first, ...headers.map(([name, value]) => `${name}: ${isSecret(name) ? MASK : value}`), "", shown].join("\n");
+  return { head: [first, ...headers.map(([name, value]) => `${name}: ${isSecret(name) ? MASK : value}`)].join("\n"), body: shown };
 }

@@ -23,7 +23,7 @@ export function toQuery(filter) {
 }
 
 /** The bar above the list. `change` gets the whole filter; `only`: the one field there is. */
-export function FilterBar({ filter, change, fault, only }) {
+export function FilterBar({ filter, change, fault, only, endpoints }) {
   const [draft, setDraft] = useState(filter);
   const [open, setOpen] = useState(FIELDS.some((field) => filter[field.name]));
   useEffect(() => setDraft(filter), [toQuery(filter)]);
@@ -43,8 +43,9 @@ export function FilterBar({ filter, change, fault, only }) {
     </div>
     ${open && !only && html`<div class="fields" id="fields">
       ${FIELDS.map((field) => html`<label key=${field.name} title=${field.help}>${field.label}
-        <input name=${field.name} value=${draft[field.name] || ""} placeholder=${field.hint} onInput=${set(field.name)} />
+        <input name=${field.name} value=${draft[field.name] || ""} placeholder=${field.hint} list=${field.name === "endpoint" ? "known-endpoint" : undefined} onInput=${set(field.name)} />
       </label>`)}
+      <datalist id="known-endpoint">${endpoints.map(({ name }) => html`<option key=${name} value=${name} />`)}</datalist>
     </div>`}
     ${fault && html`<p class="fault" role="alert">${fault}</p>`}
   </form>`;

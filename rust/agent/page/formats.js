@@ -13,7 +13,7 @@ export function json(source) {
     return { value: JSON.parse(source, exact) };
   } catch (error) {
     const { offset, wanted } = jsonFault(source);
-    return { error: { ...place(source, offset), offset, text: wanted || error.message } };
+    return { error: { ...place(source, offset), offset, length: 1, text: wanted || error.message } };
   }
 }
 
@@ -98,11 +98,16 @@ export function xml(source) {
   // Firefox has a namespace of its own for it.
   const other = parsed.getElementsByTagNameNS("http://www.mozilla.org/newlayout/xml/parsererror.xml", "parsererror")[0];
   if (!fault && !other) return { root: parsed.documentElement };
-  const said = (fault || other).textContent;
+  // Some put what they say of the page around it.
+  const said = ((fault && fault.querySelector("div")) || fault || other).textContent;
   const at = /line (\d+) at column (\d+): ?([^\n]*)/i.exec(said) || /()()([^\n]*)/.exec(said);
-  const line = +at[1] || 1;
-  const offset = source.split("\n").slice(0, line - 1).join("\n").length;
-  return { error: { line, column: +at[2] || 1, offset, text: at[3].trim() || "not well-formed" } };
+  const [line, column] = [+at[1] || 1, +at[2] || 1];
+  const start = source.split("\n", line - 1).reduce((sum, one) => sum + one.length + 1, 0);
+  // The place is where it was noticed: the tag that ends there is the one that does not fit.
+  const end = Math.min(source.length, start + column);
+  const tag = source.lastIndexOf("<", end - 1);
+  const offset = source[end - 1] === ">" && tag >= start ? tag : Math.max(start, end - 1);
+  return { error: { line, column, offset, length: Math.max(1, end - offset), text: at[3].trim() || "not well-formed" } };
 }
 
 /** A form as pairs (application/x-www-form-urlencoded), or the query of a path. */

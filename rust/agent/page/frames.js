@@ -10,7 +10,7 @@ const SHOWN = 2000;
 const WAYS = { up: ["↑", "visitor to upstream"], down: ["↓", "upstream to visitor"] };
 
 /** One direction's bytes, each piece with the time at which it came, as frames. */
-async function framesOf(pieces, way) {
+export async function framesOf(pieces, way) {
   const bytes = (pieces || []).map((piece) => decode(piece.raw));
   const whole = new Uint8Array(bytes.reduce((sum, piece) => sum + piece.length, 0));
   const ends = [];
@@ -46,6 +46,6 @@ export function Frames({ entry, find }) {
     <div class="wide" tabindex="0" role="region" aria-label="Frames"><table class="frames"><thead><tr><th scope="col">At</th><th scope="col">Way</th><th scope="col">Kind</th><th scope="col">Size</th><th scope="col">Content</th></tr></thead><tbody>
     ${found.slice(first).map((frame, index) => html`<tr key=${first + index} class=${frame.way}>
       <td>${duration(frame.at)}</td><td class="way" title=${WAYS[frame.way][1]}>${WAYS[frame.way][0]}</td>
-      <td>${frame.kind}${frame.final ? "" : " …"}</td><td>${size(frame.length)}</td><td>${marked(formats.said(frame).slice(0, 4000), find)}${frame.cut ? " (cut)" : ""}</td></tr>`)}
+      <td>${frame.kind}${frame.final ? "" : " …"}</td><td title=${frame.plain ? `${size(frame.length)} as it was sent` : undefined}>${size(frame.plain ? frame.plain.length : frame.length)}</td><td>${marked(formats.said(frame).slice(0, 4000), find)}${frame.cut ? " (cut)" : ""}</td></tr>`)}
   </tbody></table></div>`;
 }

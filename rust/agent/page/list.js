@@ -20,15 +20,15 @@ export function List({ requests, selected, select, many, empty }) {
   const at = requests.findIndex((request) => request.id === selected);
   useEffect(() => {
     const element = box.current;
-    if (at < 0 || !element.contains(document.activeElement)) return;
+    if (at < 0) return;
     if (at * ROW < element.scrollTop) element.scrollTop = at * ROW;
     else if (HEAD + (at + 1) * ROW > element.scrollTop + element.clientHeight) element.scrollTop = HEAD + (at + 1) * ROW - element.clientHeight;
-  }, [selected]);
+  }, [selected, at < 0]);
 
   const first = Math.max(0, Math.floor(view.top / ROW) - AROUND);
   const last = Math.min(requests.length, Math.ceil((view.top + view.height) / ROW) + AROUND);
   const keys = (event) => {
-    const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: 15, PageUp: -15, j: 1, k: -1, Home: -requests.length, End: requests.length };
+    const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: 15, PageUp: -15, Home: -requests.length, End: requests.length };
     const step = steps[event.key];
     if (!step || event.ctrlKey || event.metaKey || !requests.length) return;
     event.preventDefault();
@@ -49,7 +49,7 @@ function Row({ request, top, chosen, select, many, position, count }) {
   return html`<div class=${`request ${chosen ? "chosen" : ""}`} id=${`r-${request.id}`} role="option" aria-selected=${chosen} aria-posinset=${position}
     aria-setsize=${count} style=${{ top: `${top}px` }} onClick=${() => select(request.id)}>
     <span class="method">${request.method}</span>
-    <span class="path" title=${request.path}>${request.replay_of && html`<abbr title="replayed">↻</abbr> `}${many && html`<span class="soft">${request.endpoint} </span>`}${request.path}</span>
+    <span class="path" title=${request.path}>${request.replay_of && html`<abbr title="replayed">↻</abbr> `}${request.path}${many && html` <span class="soft">${request.endpoint}</span>`}</span>
     <span class=${`status ${tone(request.status_code)}`}>${status}</span>
     <span class="size">${size(request.response_size || 0)}</span>
     <span class="took">${request.pending && !request.status_code ? "…" : duration(request.duration)}</span>

@@ -1,10 +1,25 @@
 // A request to be sent again with changes. What is not changed goes out byte for byte.
 import { html, useState } from "./html.js";
 import { api } from "./api.js";
-import { encode, isText, text } from "./bytes.js";
+import { encode, isText, readable, text, wire } from "./bytes.js";
 import { MASK, isSecret, size } from "./show.js";
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/** Headers as lines that can be edited, without what is secret. */
+const written = (headers) => headers.map(([name, value]) => `${name}: ${isSecret(name) ? MASK : value}`).join("\n");
+
+/** Such lines as headers; a value that was not touched is the one of `from`. Throws where a line is none. */
+function headersOf(source, from) {
+  const kept = [...from];
+  return source.split("\n").filter((line) => line.trim()).map((line) => {
+    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+:/.test(line)) throw new Error(`"${line}" is no header: write NAME: VALUE`);
+    const [name, value] = [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()];
+    const same = ([one, shown]) => one.toLowerCase() === name.toLowerCase() && (shown === value || (value === MASK && isSecret(one)));
+    const at = kept.findIndex(same);
+    return [name, at < 0 ? wire(value) : kept.splice(at, 1)[0][2]];
+  });
+}
 
 /** A body as text that can be edited: null where bytes would not come back as they were. */
 function editable(body) {
@@ -17,11 +32,13 @@ function editable(body) {
 export function Replay({ entry, endpoints, done }) {
   const [source] = useState(() => editable(entry.asked.body));
   const cut = entry.request.truncated;
+  const [trailers] = useState(() => (entry.request.trailers || []).map(([name, raw]) => [name, readable(raw), raw]));
   const [draft, setDraft] = useState({
     method: entry.asked.method,
     path: entry.asked.path,
-    headers: entry.asked.headers.map(([name, value]) => `${name}: ${isSecret(name) ? MASK : value}`).join("\n"),
+    headers: written(entry.asked.headers),
     body: source || "",
+    trailers: written(trailers),
     endpoint: entry.tunnel_name,
   });
   const [touched, setTouched] = useState(false);
@@ -36,21 +53,12 @@ export function Replay({ entry, endpoints, done }) {
   };
   const send = async (event) => {
     event.preventDefault();
-    const lines = draft.headers.split("\n").filter((line) => line.trim());
-    const wrong = lines.find((line) => !/^[!#$%&'*+.^_`|~0-9A-Za-z-]+:/.test(line));
-    if (wrong) return setFault(`"${wrong}" is no header: write NAME: VALUE`);
-    const hidden = entry.asked.headers.filter(([name]) => isSecret(name));
-    const headers = lines.map((line) => {
-      const [name, value] = [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()];
-      if (value !== MASK) return [name, value];
-      const at = hidden.findIndex(([one]) => one.toLowerCase() === name.toLowerCase());
-      return at < 0 ? [name, value] : hidden.splice(at, 1)[0];
-    });
     setBusy(true);
     try {
+      const [headers, behind] = [headersOf(draft.headers, entry.asked.headers), headersOf(draft.trailers, trailers)];
       // A body that was not touched is the agent's to repeat.
       const body = touched || cut ? { body: encode(bytes()) } : {};
-      const made = await api.replay({ id: entry.id, method: draft.method, path: draft.path, headers, ...body, endpoint: draft.endpoint });
+      const made = await api.replay({ id: entry.id, method: draft.method, path: draft.path, headers, ...body, trailers: behind, endpoint: draft.endpoint });
       done(made.id);
     } catch (error) {
       (setFault(error.message), setBusy(false));
@@ -68,6 +76,8 @@ export function Replay({ entry, endpoints, done }) {
     <label>Headers <textarea rows="6" value=${draft.headers} onInput=${set("headers")} spellcheck="false"></textarea></label>
     ${source === null ? html`<p class="soft">The body, ${size(entry.asked.body.length)} that are no plain text, goes out as it was.</p>`
       : html`<label>Body <textarea rows="6" value=${draft.body} onInput=${(event) => (setTouched(true), set("body")(event))} spellcheck="false"></textarea></label>`}
+    <details open=${trailers.length > 0}><summary>Trailers</summary>
+      <label>Headers that stand behind the body <textarea rows="2" value=${draft.trailers} onInput=${set("trailers")} spellcheck="false"></textarea></label></details>
     ${cut && html`<p class="fault">Only the beginning of the body was kept, and only that is sent.</p>`}
     <p class="soft">Content-Length is set right, and ${MASK} stands for what was captured. It goes from the agent to the upstream, past the policies of the edge.</p>
     ${fault && html`<p class="fault" role="alert">${fault}</p>`}

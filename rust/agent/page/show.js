@@ -22,6 +22,14 @@ export function time(start) {
   return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${String(at.getMilliseconds()).padStart(3, "0")}`;
 }
 
+/** The same with its day, where that is another. */
+export function moment(start) {
+  const at = new Date(start);
+  const isToday = at.toDateString() === new Date().toDateString();
+  const two = (number) => String(number).padStart(2, "0");
+  return isToday || isNaN(at) ? time(start) : `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${time(start)}`;
+}
+
 /** The class of a status: its colour. */
 export function tone(status) {
   return status ? `s${Math.floor(status / 100)}` : "pending";

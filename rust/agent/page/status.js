@@ -29,15 +29,15 @@ export function Status({ setState, setUp }) {
     return () => ((over = true), clearTimeout(timer));
   }, []);
   if (!status) return html`<main class="status-page">${fault ? html`<p class="fault" role="alert">${fault}</p>` : html`<p class="soft">…</p>`}</main>`;
-  const leg = status.session.legs[0] || {};
+  const { legs } = status.session;
   return html`<main class="status-page">
     ${fault && html`<p class="fault" role="alert">${fault}</p>`}
     <h2>Agent</h2>
     <${Pairs} pairs=${[
       ["Status", status.status],
       ["Version", status.portway_version || status.agent_version],
-      ["Region", leg.region || "–"],
-      ["Round trip", leg.latency || "–"],
+      ["Region", legs.map((leg) => leg.region).join(", ") || "–"],
+      ["Round trip", legs.map((leg) => leg.latency || "–").join(", ") || "–"],
     ]} title="Agent" />
     <h2>Endpoints</h2>
     ${status.endpoints.length === 0 && html`<p class="soft">None is running.</p>`}
@@ -104,7 +104,7 @@ function Chart({ title, at, lines }) {
       ...{ width: box.current.clientWidth, height: 120, legend: { show: false }, cursor: { drag: { setScale: false } } },
       axes: [{ ...axis, grid: { show: false }, size: 28, space: 80, values: (_, all) => all.map(clock) }, { ...axis, size: 46 }],
       // The last minute at least, so that the first figures have their place.
-      scales: { x: { range: (_, least, most) => [Math.min(least, most - 60), most] }, y: { range: (_, __, most) => [0, Math.max(1, (most || 0) * 1.1)] } },
+      scales: { x: { range: ({ data: [times] }) => [Math.min(times[0], times.at(-1) - 60), times.at(-1)] }, y: { range: (_, __, most) => [0, Math.max(1, (most || 0) * 1.1)] } },
       series: [{}, ...series],
     };
     plot.current = new window.uPlot(options, data, box.current);

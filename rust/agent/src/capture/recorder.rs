@@ -19,6 +19,8 @@ pub(crate) struct Interest {
     pub(crate) store: Option<(Arc<Store>, Origin)>,
     /// The record of the request that will come; its side of it is complete.
     pub(crate) given: Option<Arc<Entry>>,
+    /// When the bytes that are looked at went out.
+    pub(crate) at: Option<Instant>,
 }
 
 /// Of one connection of HTTP/1.
@@ -53,7 +55,7 @@ impl Interest {
     }
 
     fn begin(&mut self, head: &[u8], method: &str, target: &str) -> Open {
-        let since = Instant::now();
+        let since = self.at.unwrap_or_else(Instant::now);
         if let Some(metrics) = &self.metrics {
             metrics.requests.begun(since);
         }
@@ -121,6 +123,11 @@ impl Recorder {
             expected: (0, 0),
             switched: false,
         }
+    }
+
+    /// What is looked at next was sent then.
+    pub(crate) fn at(&mut self, at: Instant) {
+        self.interest.at = Some(at);
     }
 
     /// Whether a request of this connection waits for the end of its answer.
@@ -255,6 +262,11 @@ impl StreamRecorder {
             interest,
             open: HashMap::new(),
         }
+    }
+
+    /// What is looked at next was sent then.
+    pub(crate) fn at(&mut self, at: Instant) {
+        self.interest.at = Some(at);
     }
 
     /// Whether a request of this connection waits for the end of its answer.

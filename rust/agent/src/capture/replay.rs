@@ -45,7 +45,8 @@ pub(crate) struct Edits {
     pub(crate) method: Option<String>,
     /// And query.
     pub(crate) path: Option<String>,
-    /// In the place of all there were. What tells the length is made anew in any case.
+    /// In the place of all there were. What tells the length is made anew in any case. Of a value, a
+    /// character is a byte, as in what the page gets of it.
     pub(crate) headers: Option<Vec<(String, String)>>,
     pub(crate) body: Option<Bytes>,
     pub(crate) trailers: Option<Vec<(String, String)>>,
@@ -106,6 +107,7 @@ pub(crate) async fn replay(agent: &Arc<Agent>, id: &str, edits: Edits) -> Result
         board: agent.board.watched().then(|| agent.board.clone()),
         store: Some((store, origin)),
         given: Some(entry.clone()),
+        at: None,
     };
     let sending = tokio::spawn(async move {
         let sent = timeout(FOLLOWED, ready.send(&endpoint, interest.clone()));
@@ -140,6 +142,12 @@ fn told(interest: &Interest, entry: &Arc<Entry>, page: &Page) {
     });
 }
 
+/// What a value is on the wire; with characters that are no bytes, it is meant as UTF-8.
+fn bytes_of(value: &str) -> Vec<u8> {
+    let bytes: Result<_, _> = value.chars().map(u8::try_from).collect();
+    bytes.unwrap_or_else(|_| value.as_bytes().to_vec())
+}
+
 // === impl Ready ===
 
 impl Ready {
@@ -159,7 +167,7 @@ impl Ready {
         let owned = |fields: Vec<(String, String)>| {
             let bytes = fields.into_iter();
             bytes
-                .map(|(name, value)| (name.into_bytes(), value.into_bytes()))
+                .map(|(name, value)| (name.into_bytes(), bytes_of(&value)))
                 .collect()
         };
         let kept = |(name, value): (&[u8], &[u8])| (name.to_vec(), value.to_vec());

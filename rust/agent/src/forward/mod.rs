@@ -296,6 +296,7 @@ impl Forwarder {
             board: self.board.watched().then(|| self.board.clone()),
             store: store.map(|store| (store.clone(), origin())),
             given: None,
+            at: None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant as Clock};
 
 use portway_mux::pass_on;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -123,13 +123,15 @@ impl Tap {
         match self.side {
             Side::Upstream if bytes.is_empty() => self.closed(),
             Side::Upstream => self.spoken.received(bytes),
-            Side::Visitor => self.sent(bytes),
+            Side::Visitor => self.sent(bytes, Clock::now()),
         }
     }
 
-    fn written(&mut self, bytes: &[u8]) {
+    /// `at`: before they were. Where two processes share a core, the upstream may have answered by the
+    /// time a write returns.
+    fn written(&mut self, bytes: &[u8], at: Clock) {
         match self.side {
-            Side::Upstream => self.sent(bytes),
+            Side::Upstream => self.sent(bytes, at),
             Side::Visitor => self.spoken.received(bytes),
         }
     }
@@ -144,9 +146,9 @@ impl Tap {
         self.side == Side::Upstream && self.front.is_none() && self.spoken.rests()
     }
 
-    fn sent(&mut self, bytes: &[u8]) {
+    fn sent(&mut self, bytes: &[u8], at: Clock) {
         let Some(front) = &mut self.front else {
-            return self.spoken.sent(bytes);
+            return self.spoken.sent(bytes, at);
         };
         front.extend_from_slice(bytes);
         let length = proxy_header_length(front);
@@ -155,17 +157,23 @@ impl Tap {
         }
         let front = self.front.take().unwrap_or_default();
         let rest = &front[length.unwrap_or_default().min(front.len())..];
-        self.spoken.sent(rest);
+        self.spoken.sent(rest, at);
     }
 }
 
 // === impl Spoken ===
 
 impl Spoken {
-    fn sent(&mut self, bytes: &[u8]) {
+    fn sent(&mut self, bytes: &[u8], at: Clock) {
         match self {
-            Self::Http1(both) => both.0.sent(bytes, &mut both.1),
-            Self::Http2(both) => both.0.sent(bytes, &mut both.1),
+            Self::Http1(both) => {
+                both.1.at(at);
+                both.0.sent(bytes, &mut both.1);
+            }
+            Self::Http2(both) => {
+                both.1.at(at);
+                both.0.sent(bytes, &mut both.1);
+            }
         }
     }
 
@@ -221,9 +229,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Tapped<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let at = Clock::now();
         let length = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
         self.rest.since = None;
-        self.tap.written(&buf[..length]);
+        self.tap.written(&buf[..length], at);
         Poll::Ready(Ok(length))
     }
 
@@ -232,12 +241,13 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Tapped<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let at = Clock::now();
         let length = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, bufs))?;
         self.rest.since = None;
         let mut left = length;
         for buf in bufs {
             let part = left.min(buf.len());
-            self.tap.written(&buf[..part]);
+            self.tap.written(&buf[..part], at);
             left -= part;
         }
         Poll::Ready(Ok(length))
@@ -312,6 +322,62 @@ mod tests {
         assert!(
             (REST..REST + Duration::from_secs(1)).contains(&lasted),
             "{lasted:?}"
+        );
+    }
+
+    /// A write that comes back only when the other side has done its work.
+    struct Outrun {
+        inner: DuplexStream,
+    }
+
+    const OUTRUN: Duration = Duration::from_millis(20);
+
+    impl AsyncRead for Outrun {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.inner).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Outrun {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+            std::thread::sleep(OUTRUN);
+            written
+        }
+
+        pass_on!(inner: poll_flush, poll_shutdown);
+    }
+
+    #[tokio::test]
+    async fn an_upstream_that_is_faster_than_our_write_took_its_time_all_the_same() {
+        let (near, mut far) = duplex(4096);
+        let metrics = std::sync::Arc::<crate::metrics::Metrics>::default();
+        let interest = Interest {
+            metrics: Some(metrics.clone()),
+            ..Interest::default()
+        };
+        let mut tapped = Tapped::new(
+            Outrun { inner: near },
+            Side::Upstream,
+            interest,
+            Spoke::default(),
+        );
+        far.write_all(ANSWER).await.unwrap();
+        tapped.write_all(ASK).await.unwrap();
+        tapped.read_exact(&mut [0; ANSWER.len()]).await.unwrap();
+        let figures = metrics.requests.figures();
+        assert_eq!(figures.count, 1);
+        assert!(
+            figures.percentiles[0] >= OUTRUN.as_secs_f64() * 1e9,
+            "{figures:?}"
         );
     }
 

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 
 use super::definition::{self, Definition, Family};
 use super::reply::{Problem, Reply, json_reply, no_content};
-use super::{Web, objects};
+use super::ui::mask;
+use super::{Web, names, objects};
 use crate::board::without_number;
 use crate::endpoint::{Bound, Endpoint};
 use crate::plan::EndpointPlan;
@@ -52,6 +53,24 @@ impl Web {
         for key in READ_ONLY {
             body.remove(key);
         }
+        if let Some(Value::String(text)) = body.get_mut("traffic_policy") {
+            let known = self.agent.roster.get(&name);
+            let known = known.map(|endpoint| endpoint.plan.traffic_policy.clone());
+            // What was read has its credentials hidden; put back, it means what there is.
+            match known.filter(|known| *text == mask::policy_text(known)) {
+                Some(known) => *text = known,
+                None if mask::has_mask(text) => {
+                    return Err(Problem::definition(
+                        Family::Endpoint,
+                        format!(
+                            "traffic_policy: {:?} stands for what is hidden; write that anew",
+                            mask::MASK
+                        ),
+                    ));
+                }
+                None => {}
+            }
+        }
         to_its_end(async move {
             let mut wanted = self.read(body, Family::Endpoint).await?;
             if let Some(other) = wanted.name.replace(name.clone())
@@ -84,7 +103,7 @@ impl Web {
             let agent = &self.agent;
             let bound = endpoint.bound();
             if !agent.roster.remove(&endpoint) {
-                return Err(Problem::not_found(&path));
+                return Err(Problem::no_endpoint(&path, &endpoint.plan.name));
             }
             agent.board.unwanted(&endpoint.plan.name);
             if let Some(bound) = bound {
@@ -194,10 +213,8 @@ impl Web {
         if !self.agent.roster.replace(old, new.clone()) {
             // Somebody has stopped it meanwhile.
             self.agent.unbind(&now.id).await;
-            return Err(Problem::not_found(&format!(
-                "/api/endpoints/{}",
-                old.plan.name
-            )));
+            let path = names::uri("/api/endpoints/", &old.plan.name);
+            return Err(Problem::no_endpoint(&path, &old.plan.name));
         }
         self.agent.reroute(&now.id, &new);
         let shown = new.plan.shown_upstream();

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::guard::host_of;
 use super::names;
+use super::ui::mask;
 use crate::board::Board;
 use crate::console::Status;
 use crate::endpoint::{Bound, Endpoint};
@@ -78,11 +79,16 @@ pub(super) fn endpoint(endpoint: &Endpoint, bound: &Bound) -> Value {
     for (key, text) in [
         ("description", &plan.description),
         ("metadata", &plan.metadata),
-        ("traffic_policy", &plan.traffic_policy),
     ] {
         if !text.is_empty() {
             set(key, text.as_str().into());
         }
+    }
+    if !plan.traffic_policy.is_empty() {
+        set(
+            "traffic_policy",
+            mask::policy_text(&plan.traffic_policy).into(),
+        );
     }
     set("metrics", metrics(endpoint));
     Value::Object(object)

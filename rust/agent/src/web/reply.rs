@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Full};
 use serde_json::{Map, Value, json};
 
 use super::definition::Family;
+use crate::capture::replay::ReplayError;
 
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 pub(super) type Reply = Response<Body>;
@@ -61,11 +62,23 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, 102, message).because(cause)
     }
 
-    /// No such route, name or id.
+    /// No such route, name or id; which of them is told beside it.
     pub(super) fn not_found(path: &str) -> Self {
         let mut problem = Self::new(StatusCode::NOT_FOUND, 100, "not found");
         problem.details.insert("path".into(), path.into());
         problem
+    }
+
+    pub(super) fn no_route(path: &str) -> Self {
+        Self::not_found(path).because("there is nothing at this path; /api names what there is")
+    }
+
+    pub(super) fn no_endpoint(path: &str, name: &str) -> Self {
+        Self::not_found(path).because(format!("no endpoint is called {name:?}"))
+    }
+
+    pub(super) fn no_request(path: &str) -> Self {
+        Self::not_found(path).because(ReplayError::NoRequest.to_string())
     }
 
     pub(super) fn wrong_method(allowed: &'static str) -> Self {

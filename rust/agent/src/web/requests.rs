@@ -53,7 +53,7 @@ impl Web {
             let entry = store.find(&names::decode(id))?;
             object(store, &entry)
         });
-        let missing = || Problem::not_found(parts.uri.path());
+        let missing = || Problem::no_request(parts.uri.path());
         found.map(|object| ok(&object)).ok_or_else(missing)
     }
 

@@ -38,21 +38,16 @@ impl Web {
             ("/api/tunnels", Family::Tunnel),
             ("/api/endpoints", Family::Endpoint),
         ] {
-            let Some(rest) = path.strip_prefix(base) else {
-                continue;
-            };
-            return match rest.strip_prefix('/') {
-                Some(name) if !name.is_empty() => self.one(family, name, &parts, body).await,
-                _ if rest.len() <= 1 => self.all(family, &parts, body).await,
-                _ => Err(Problem::not_found(path)),
-            };
+            match below(path, base) {
+                Some("") => return self.all(family, &parts, body).await,
+                Some(name) => return self.one(family, name, &parts, body).await,
+                None => {}
+            }
         }
-        if let Some(rest) = path.strip_prefix(requests::BASE) {
-            return match rest.strip_prefix('/') {
-                Some(id) if !id.is_empty() => self.request(id, &parts),
-                _ if rest.len() <= 1 => self.requests(&parts, body).await,
-                _ => Err(Problem::not_found(path)),
-            };
+        match below(path, requests::BASE) {
+            Some("") => return self.requests(&parts, body).await,
+            Some(id) => return self.request(id.strip_suffix('/').unwrap_or(id), &parts),
+            None => {}
         }
         if ui::is_of(path) {
             return self.ui(&parts, body).await;
@@ -70,7 +65,7 @@ impl Web {
             "/api" | "/api/status" | "/api/tunnels" | "/api/endpoints" => {
                 Err(Problem::wrong_method(READ))
             }
-            _ => Err(Problem::not_found(path)),
+            _ => Err(Problem::no_route(path)),
         }
     }
 
@@ -109,7 +104,11 @@ impl Web {
         body: Incoming,
     ) -> Result<Reply, Problem> {
         let path = parts.uri.path();
-        let found = || self.find(name).ok_or_else(|| Problem::not_found(path));
+        let name = self.named(name);
+        let found = || {
+            self.find(&name)
+                .ok_or_else(|| Problem::no_endpoint(path, &name))
+        };
         match parts.method {
             Method::GET | Method::HEAD => {
                 let (endpoint, bound) = found()?;
@@ -119,7 +118,7 @@ impl Web {
             Method::DELETE => self.clone().stop(found()?.0, path.to_owned()).await,
             Method::PUT if family == Family::Endpoint => {
                 let body = json_object(&parts.headers, body).await?;
-                self.clone().update(names::decode(name), body).await
+                self.clone().update(name, body).await
             }
             _ if family == Family::Tunnel => Err(Problem::wrong_method("GET, HEAD, DELETE")),
             _ => Err(Problem::wrong_method("GET, HEAD, PUT, DELETE")),
@@ -134,10 +133,18 @@ impl Web {
             .collect()
     }
 
-    /// The running endpoint of a name in a path.
+    /// The name in a path. A slash behind it belongs to it only where something is called that.
+    fn named(&self, text: &str) -> String {
+        let whole = names::decode(text);
+        match text.strip_suffix('/') {
+            Some(name) if self.agent.roster.get(&whole).is_none() => names::decode(name),
+            _ => whole,
+        }
+    }
+
+    /// The running endpoint of a name.
     fn find(&self, name: &str) -> Option<(Arc<Endpoint>, Bound)> {
-        let find = |name: &str| self.agent.roster.get(&names::decode(name));
-        let endpoint = find(name).or_else(|| find(name.strip_suffix('/')?))?;
+        let endpoint = self.agent.roster.get(name)?;
         let bound = endpoint.bound()?;
         Some((endpoint, bound))
     }
@@ -153,6 +160,15 @@ impl Web {
             .map(|(_, bound)| bound.url)
             .collect()
     }
+}
+
+/// What stands behind `base` in a path: nothing, where it is of all of them, or a name.
+fn below<'a>(path: &'a str, base: &str) -> Option<&'a str> {
+    let rest = path.strip_prefix(base)?;
+    if rest.is_empty() {
+        return Some(rest);
+    }
+    rest.strip_prefix('/')
 }
 
 /// The object in a request's body.

@@ -28,7 +28,7 @@ impl Web {
             body: body.map(Bytes::from),
             trailers: fields(wanted, "trailers")?,
         };
-        let store = self.captured().ok_or_else(|| Problem::not_found(&id))?;
+        let store = self.captured().ok_or_else(|| Problem::no_request(&id))?;
         let made = replay(&self.agent, &id, edits).await;
         let made = made.map_err(|error| not_sent(&error, &id))?;
         Ok(ok(&json!({"id": store.text(made)})))

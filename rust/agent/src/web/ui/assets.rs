@@ -26,7 +26,7 @@ pub(super) fn page(asked: &HeaderMap) -> Result<Reply, Problem> {
 pub(super) fn file(path: &str, asked: &HeaderMap) -> Result<Reply, Problem> {
     let found = FILES.binary_search_by(|(name, ..)| (*name).cmp(path));
     let Ok(place) = found else {
-        return Err(Problem::not_found(&format!("/static/{path}")));
+        return Err(Problem::no_route(&format!("/static/{path}")));
     };
     let (_, kind, packed) = FILES[place];
     let mut reply = if takes_gzip(asked) {

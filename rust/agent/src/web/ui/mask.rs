@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-pub(super) const MASK: &str = "***";
+pub(in crate::web) const MASK: &str = "***";
 /// Characters of a text that are shown: certificates are long and say nothing to people.
 const SHOWN: usize = 2000;
 
@@ -34,19 +34,26 @@ fn is_secret(key: &str) -> bool {
     NAMES.contains(&plain.as_str()) || WORDS.iter().any(|word| plain.contains(word))
 }
 
-/// A copy without what is secret.
+/// A copy for people, without what is secret.
 pub(super) fn masked(value: &Value) -> Value {
+    without_secrets(value, |text| cut(masked_text(text)))
+}
+
+fn without_secrets(value: &Value, text: fn(&str) -> String) -> Value {
     match value {
         Value::Object(object) => object
             .iter()
             .map(|(key, value)| {
                 let hidden = is_secret(key) && !is_empty(value);
-                let value = if hidden { MASK.into() } else { masked(value) };
-                (key.clone(), value)
+                let shown = || without_secrets(value, text);
+                (key.clone(), if hidden { MASK.into() } else { shown() })
             })
             .collect(),
-        Value::Array(items) => items.iter().map(masked).collect(),
-        Value::String(text) => masked_text(text).into(),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| without_secrets(item, text))
+            .collect(),
+        Value::String(found) => text(found).into(),
         value => value.clone(),
     }
 }
@@ -69,7 +76,10 @@ fn masked_text(text: &str) -> String {
     {
         return format!("{name}: {MASK}");
     }
-    let text = masked_url(text);
+    masked_url(text)
+}
+
+fn cut(text: String) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
         None => text,
@@ -93,6 +103,32 @@ pub(super) fn policy(text: &str) -> Value {
         Ok(tree @ (Value::Object(_) | Value::Array(_))) => masked(&tree),
         _ => lines(text).into(),
     }
+}
+
+/// The same for programs, as text: one without credentials stays as it was written.
+pub(in crate::web) fn policy_text(text: &str) -> String {
+    let (found, same) = match serde_json::from_str(text) {
+        Ok(tree @ (Value::Object(_) | Value::Array(_))) => {
+            let found = without_secrets(&tree, masked_text);
+            let same = found == tree;
+            (found.to_string(), same)
+        }
+        _ => {
+            let found = lines(text);
+            let same = found == text.lines().collect::<Vec<_>>().join("\n");
+            (found, same)
+        }
+    };
+    if same { text.to_owned() } else { found }
+}
+
+/// Whether a text has the mask where a secret was: it would become one itself.
+pub(in crate::web) fn has_mask(policy: &str) -> bool {
+    let json = format!("\"{MASK}\"");
+    policy.contains(&json)
+        || policy
+            .lines()
+            .any(|line| line.ends_with(&format!(": {MASK}")))
 }
 
 fn lines(text: &str) -> String {
@@ -215,5 +251,25 @@ on_http_request:
             found,
             json!({"on_http_request": [{"config": {"credentials": MASK, "realm": "mine"}}]})
         );
+    }
+
+    #[test]
+    fn programs_get_a_policy_as_it_was_written_but_for_its_credentials() {
+        for plain in [
+            "on_http_request:\n  - name: a\n\n",
+            "{\"on_http_request\":  []}",
+            "nonsense",
+        ] {
+            assert_eq!(policy_text(plain), plain);
+            assert!(!has_mask(plain));
+        }
+        for secret in [
+            "- config:\n    client_secret: hunter2\n    realm: mine\n",
+            r#"{"config": {"client_secret": "hunter2", "realm": "mine"}}"#,
+        ] {
+            let text = policy_text(secret);
+            assert!(!text.contains("hunter2") && text.contains("mine"), "{text}");
+            assert!(has_mask(&text), "{text}");
+        }
     }
 }

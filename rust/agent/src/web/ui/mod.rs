@@ -9,7 +9,7 @@ mod again;
 mod assets;
 mod events;
 mod filter;
-mod mask;
+pub(super) mod mask;
 mod record;
 mod status;
 mod summary;
@@ -60,14 +60,14 @@ impl Web {
             return assets::file(file, &parts.headers);
         }
         if let Some(rest) = path.strip_prefix("/api/ui/requests/") {
-            return self.kept(rest).ok_or_else(|| Problem::not_found(path));
+            return self.kept(rest).ok_or_else(|| Problem::no_request(path));
         }
         match path {
             "/" => Ok(moved("/inspect/http")),
             "/api/ui/status" => Ok(ok(&self.status_page())),
             "/api/ui/events" => self.events(query),
             "/api/ui/requests" => self.summaries(query).await,
-            path if path.starts_with("/api/") => Err(Problem::not_found(path)),
+            path if path.starts_with("/api/") => Err(Problem::no_route(path)),
             _ => assets::page(&parts.headers),
         }
     }
