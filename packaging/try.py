@@ -11,11 +11,13 @@ from __future__ import annotations
 import http.client
 import http.server
 import os
+import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import threading
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -54,9 +56,10 @@ def main() -> int:
         try:
             return visit(line)
         finally:
-            patience.cancel()
             agent.terminate()
             agent.wait(PATIENCE)
+            gone(line)
+            patience.cancel()
 
 
 def visit(line: str) -> int:
@@ -70,6 +73,21 @@ def visit(line: str) -> int:
     same = answer.status == 200 and answer.read() == BODY
     print(f"try: {line.split()[1]} answers {answer.status}{'' if same else ', with something else'}")
     return 0 if same else 1
+
+
+def gone(line: str) -> None:
+    """Waits until nobody serves the URL any more: where the agent is a child of what was ended, it has to end too."""
+    port = urlsplit(line.split()[1]).port or 80 if line.startswith("Forwarding ") else 0
+    latest = time.monotonic() + PATIENCE
+    while port and listens(port):
+        if time.monotonic() > latest:
+            raise SystemExit("try: it still runs, though it was ended")
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as visitor:
+        visitor.settimeout(PATIENCE)
+        return visitor.connect_ex(("127.0.0.1", port)) == 0
 
 
 if __name__ == "__main__":

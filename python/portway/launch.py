@@ -135,6 +135,8 @@ def _child_with_handle(
     import msvcrt  # noqa: PLC0415 - exists there alone
     import subprocess  # noqa: PLC0415
 
+    from portway import windows_job  # noqa: PLC0415
+
     reading, writing = os.pipe()
     handle: int = msvcrt.get_osfhandle(reading)  # type: ignore[attr-defined,unused-ignore]
     os.set_handle_inheritable(handle, True)  # type: ignore[attr-defined,unused-ignore]
@@ -146,6 +148,7 @@ def _child_with_handle(
     argv = arguments(core, handle, kind)
     started = subprocess.Popen(argv, startupinfo=startup, stdin=0, stdout=stdout, stderr=stderr, creationflags=flags)
     os.close(reading)
+    windows_job.tie(started.pid)  # before it has its plan, without which it ends
     with os.fdopen(writing, "wb") as pipe:
         pipe.write(content)
     return started
