@@ -107,18 +107,16 @@ pub(super) fn policy(text: &str) -> Value {
 
 /// The same for programs, as text: one without credentials stays as it was written.
 pub(in crate::web) fn policy_text(text: &str) -> String {
-    let (found, same) = match serde_json::from_str(text) {
-        Ok(tree @ (Value::Object(_) | Value::Array(_))) => {
+    let (found, same) =
+        if let Ok(tree @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(text) {
             let found = without_secrets(&tree, masked_text);
             let same = found == tree;
             (found.to_string(), same)
-        }
-        _ => {
+        } else {
             let found = lines(text);
             let same = found == text.lines().collect::<Vec<_>>().join("\n");
             (found, same)
-        }
-    };
+        };
     if same { text.to_owned() } else { found }
 }
 
