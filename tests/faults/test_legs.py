@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from harness.agents import Agent, Agents
 from harness.edge import Edge
 from harness.process import until
 from harness.relay import Relay
+from harness.scripted import rules
 from harness.town import SCHEMES, Town
 from harness.visitor import Visitor
 
@@ -189,3 +191,34 @@ def test_an_edge_can_offer_its_own_address_twice(
     until("two connections", lambda: edge.metric("portway_agent_sessions") == 2)
     came = [record for record in edge.process.records() if record["msg"] == "agent connected"]
     assert sorted(record["leg"] for record in came) == ["0", "1"]
+
+
+def test_visitors_go_the_short_way_and_the_long_one_when_it_is_lost(
+    relay: Callable[..., Relay], new_edge: NewEdge, agents_of: Callable[[Edge], Agents], tmp_path: Path, town: Town
+) -> None:
+    roads = [relay(("127.0.0.1", 1)) for _ in range(2)]
+    roads[0].delay(0.1)
+    offered = (part for road in roads for part in ("--connect-address", road.address))
+    edge = new_edge(*offered, *rules(tmp_path, "limits: {heartbeat_interval: 250ms, heartbeat_tolerance: 9s}\n"))
+    for road in roads:
+        road.to = edge.agent
+    legs = Legs(edge, agents_of(edge), roads)
+    agent = legs.start(town.config(["http://"], LEGS))
+    url = agent.url
+    legs.bound([url])
+
+    def measured() -> bool:
+        return len({record["id"] for record in edge.process.records() if record["msg"] == "heartbeat"}) == 2
+
+    until("how far both legs are is known", measured)
+    with Visitor(edge, url) as visitor:
+        before = [sum(road.up for road in relay.roads) for relay in roads]
+        for _ in range(20):
+            assert visitor.get("/bytes/10000").status == 200
+        long, short = (sum(road.up for road in relay.roads) - was for relay, was in zip(roads, before, strict=True))
+        assert long < 20_000, (long, short)
+        assert short > 190_000, (long, short)
+        roads[1].close()
+        roads[1].reset()
+        agent.process.wait_for("leg closed", leg="1")
+        assert visitor.get("/bytes/10000").status == 200

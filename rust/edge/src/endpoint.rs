@@ -16,6 +16,8 @@ use rustls::ServerConfig;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::latency::Latency;
+
 /// How long a visitor waits for room in the agent's session.
 const ROOM: Duration = Duration::from_secs(5);
 /// How long for an agent to have heard that its endpoint is bound.
@@ -55,6 +57,8 @@ pub(crate) struct Endpoint {
     /// Proves that an error page was made by the agent; known to it and to us.
     pub token: Secret,
     pub session: Session,
+    /// Of the session.
+    pub latency: Arc<Latency>,
     /// Whose it is.
     pub account: Arc<str>,
     /// Account and client: its sessions may serve one bind together.
@@ -110,6 +114,7 @@ impl Endpoint {
             tls: None,
             token: Secret::default(),
             session,
+            latency: Arc::default(),
             account: "".into(),
             owner: "".into(),
             state: State::default(),

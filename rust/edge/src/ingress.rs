@@ -407,6 +407,7 @@ impl Arrival {
             return;
         };
         let failure = heartbeat::beat(stream, pace, |latency| {
+            agent.latency.measured(latency);
             tracing::debug!(obj = "ingress", id = agent.id, latency = ?latency, "heartbeat");
         })
         .await;

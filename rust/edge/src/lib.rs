@@ -21,6 +21,7 @@ mod gate;
 mod http;
 mod ingress;
 mod join;
+mod latency;
 mod listen;
 mod logins;
 mod metrics;

@@ -68,7 +68,7 @@ struct Names {
 // === impl Pool ===
 
 impl Pool {
-    /// A random member, by the leg of it that has the least to do.
+    /// A random member, by the leg of it that is the best.
     pub(crate) fn pick(&self) -> Pick {
         self.pick_again(None)
     }
@@ -90,7 +90,7 @@ impl Pool {
             return Pick::Ready(last.clone());
         }
         let chosen = if members.legs {
-            members.of_the_idlest_leg()
+            members.of_the_best_leg()
         } else {
             random_of(members.live())
         };
@@ -143,7 +143,7 @@ impl Pool {
         let others = members
             .live()
             .filter(|member| member.is_leg_of(of) && !is(member, of));
-        idlest(others).cloned()
+        best(others).cloned()
     }
 
     /// Whether the endpoint is a new one, and not one more leg of one that is there.
@@ -208,24 +208,27 @@ impl Members {
         self.all.iter().any(|member| Arc::ptr_eq(member, endpoint))
     }
 
-    /// A random endpoint, however many legs it has, and the leg of it with the fewest streams.
-    fn of_the_idlest_leg(&self) -> Option<&Arc<Endpoint>> {
+    /// A random endpoint, however many legs it has, and the best leg of it.
+    fn of_the_best_leg(&self) -> Option<&Arc<Endpoint>> {
         let first = |member: &&Arc<Endpoint>| {
             let leg = self.live().find(|earlier| earlier.is_leg_of(member));
             leg.is_some_and(|leg| Arc::ptr_eq(leg, member))
         };
         let endpoint = random_of(self.live().filter(first))?;
         let legs = self.live().filter(|member| member.is_leg_of(endpoint));
-        idlest(legs).or(Some(endpoint))
+        best(legs).or(Some(endpoint))
     }
 }
 
-/// The one whose session has the fewest streams open; one whose session has ended is none.
-fn idlest<'a>(legs: impl Iterator<Item = &'a Arc<Endpoint>>) -> Option<&'a Arc<Endpoint>> {
+/// The one that is near and has little to do; one whose session has ended is none.
+fn best<'a>(legs: impl Iterator<Item = &'a Arc<Endpoint>>) -> Option<&'a Arc<Endpoint>> {
     let open = legs.filter_map(|leg| Some((leg.session.load()?, leg)));
-    // Of those that have as few, the one that was asked less often: else it were always the first.
-    let least = open.min_by_key(|(streams, leg)| (*streams, leg.visits.load(Ordering::Relaxed)));
-    least.map(|(_, leg)| leg)
+    // Of those that are as good, the one that was asked less often: else it were always the first.
+    let best = open.min_by_key(|(streams, leg)| {
+        let visits = leg.visits.load(Ordering::Relaxed);
+        (leg.latency.cost(*streams), visits)
+    });
+    best.map(|(_, leg)| leg)
 }
 
 fn is(member: &Arc<Endpoint>, endpoint: &Endpoint) -> bool {

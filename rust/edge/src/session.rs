@@ -12,6 +12,7 @@ use portway_wire::auth::{AuthExtra, PeerKind};
 
 use crate::control::Account;
 use crate::endpoint::Endpoint;
+use crate::latency::Latency;
 use crate::registry::Registry;
 use crate::tcp::TcpPorts;
 
@@ -37,6 +38,7 @@ pub(crate) struct AgentSession {
     pub about: About,
     pub from: SocketAddr,
     pub mux: Session,
+    pub latency: Arc<Latency>,
     /// By bind id.
     endpoints: Mutex<HashMap<Arc<str>, Arc<Endpoint>>>,
 }
@@ -99,6 +101,7 @@ impl AgentSession {
             about,
             from,
             mux,
+            latency: Arc::default(),
             endpoints: Mutex::default(),
         }
     }
