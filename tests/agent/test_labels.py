@@ -12,7 +12,7 @@ from harness.visitor import Visitor
 def test_both_schemes_of_a_random_name_have_one_host(site: Site) -> None:
     agent = site.agents.http(site.upstream.url, "--scheme", "http,https")
     first, second = agent.up(2)
-    assert (urlsplit(first).scheme, urlsplit(second).scheme) == ("https", "http")
+    assert (urlsplit(first).scheme, urlsplit(second).scheme) == ("http", "https")
     assert urlsplit(first).hostname == urlsplit(second).hostname
     for url in (first, second):
         with Visitor(site.edge, url) as visitor:

@@ -203,11 +203,14 @@ def test_a_pipe_gets_logfmt_and_a_terminal_columns(
     assert all(logs.parse(line) for line in lines)
 
     env = {**isolated(tmp_path), **edge.agent_env()}
-    argv = [*portway(), "http", upstream.url, "--log", "stdout", "--name", "a\x1b[2Jb"]
+    file = tmp_path / "a\x1b[2Jb.yml"  # a record has its path
+    file.write_text("version: 3\n")
+    argv = [*portway(), "http", upstream.url, "--log", "stdout", "--config", str(file)]
     terminal = terminals(*argv, env={**env, "NO_COLOR": "1"}, columns=300)
     text = terminal.wait("its URL", lambda text: "started tunnel" in text)
     lines = [line for line in text.splitlines() if line]
     assert all(TERM_LINE.match(line) for line in lines), text
+    assert "[2Jb.yml" in text
     assert b"\x1b" not in terminal.raw
     (started,) = [line for line in lines if "started tunnel" in line]
     assert started.index("obj=tunnels") == len("INFO[11-25|10:00:00] ") + 41
