@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.command import run
+from harness import need
 from harness.terminal import Terminal
 from portway.cli.candidates import SHELLS, VALUES, candidates
 from portway.cli.completion import CODE
@@ -135,7 +136,6 @@ echo "${COMPREPLY[@]}"
 """
 
 
-@pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
@@ -149,11 +149,10 @@ echo "${COMPREPLY[@]}"
     ],
 )
 def test_bash_completes(installed: Path, typed: str, offered: str) -> None:
-    told = subprocess.run(["bash", "-c", BASH % typed], capture_output=True, text=True)
+    told = subprocess.run([need.program("bash", "bash"), "-c", BASH % typed], capture_output=True, text=True)
     assert (told.stdout.strip(), told.stderr) == (offered, "")
 
 
-@pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
 @pytest.mark.parametrize(
     ("typed", "becomes"),
     [
@@ -171,7 +170,7 @@ def test_bash_keeps_the_name_of_an_endpoint_one_word(installed: Path, typed: str
     file = installed / "config" / "portway" / "portway.yml"
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps({"version": 3, "endpoints": [{"name": name, "upstream": {"url": 1}} for name in names]}))
-    shell = Terminal(["bash", "--norc", "--noprofile", "-i"], env={"PS1": "$ ", "HISTFILE": ""})
+    shell = Terminal([need.program("bash", "bash"), "--norc", "--noprofile", "-i"], env={"PS1": "$ ", "HISTFILE": ""})
     try:
         shell.wait("a prompt", lambda text: text.startswith("$"))
         shell.type(b'eval "$(portway completion bash)"; clear; echo ready\n')
@@ -182,17 +181,15 @@ def test_bash_keeps_the_name_of_an_endpoint_one_word(installed: Path, typed: str
         shell.stop()
 
 
-@pytest.mark.skipif(not shutil.which("fish"), reason="no fish here")
 def test_fish_completes(installed: Path) -> None:
     code = "portway completion fish | source; complete -C 'portway config add-a'"
-    told = subprocess.run(["fish", "-c", code], capture_output=True, text=True)
+    told = subprocess.run([need.program("fish", "fish"), "-c", code], capture_output=True, text=True)
     assert {line.split("\t")[0] for line in told.stdout.splitlines()} == {"add-authtoken", "add-api-key", "add-api-url"}
 
 
-@pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh here")
 def test_zsh_loads_the_code(installed: Path) -> None:
     code = 'autoload -Uz compinit && compinit -D; eval "$(portway completion zsh)" && echo ${_comps[portway]}'
-    told = subprocess.run(["zsh", "-fc", code], capture_output=True, text=True)
+    told = subprocess.run([need.program("zsh", "zsh"), "-fc", code], capture_output=True, text=True)
     assert (told.stdout.strip(), told.stderr) == ("_portway", "")
 
 

@@ -13,6 +13,7 @@ import pytest
 from typer.main import get_command
 
 from cli.command import run
+from harness import need
 from portway import COMPATIBLE_VERSION, __version__
 from portway.cli import commands, options
 from portway.cli.app import load
@@ -248,6 +249,7 @@ def test_a_stream_that_is_closed_is_one_nobody_reads(words: str, closed: str) ->
     assert "Traceback" not in told.stdout + told.stderr
 
 
+FULL = Path("/dev/full")
 AT_ONCE = ["version", "", "__complete -- st", "help http", "config check --log-format json --config /nowhere"]
 
 
@@ -263,12 +265,13 @@ def test_output_nobody_reads_is_no_error(words: str, unbuffered: bool) -> None:
     assert (told.returncode, told.stderr) == (1, "")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
 @pytest.mark.parametrize("unbuffered", [True, False], ids=["unbuffered", "buffered"])
 @pytest.mark.parametrize("words", AT_ONCE)
 def test_a_full_disk_under_the_output_is_told(words: str, unbuffered: bool) -> None:
+    if not FULL.exists():
+        need.lacking(f"{FULL}, a disk that is always full")
     env = {**os.environ, "PYTHONUNBUFFERED": "1" if unbuffered else ""}
-    with Path("/dev/full").open("wb") as full:
+    with FULL.open("wb") as full:
         argv = [sys.executable, "-m", "portway", *words.split()]
         told = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, env=env)
     assert (told.returncode, told.stderr) == (1, "ERROR:  No space left on device\n")

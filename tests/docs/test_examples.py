@@ -6,13 +6,13 @@ import configparser
 import json
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+from harness import need
 from harness.edge import isolated
 from harness.need import ROOT
 from harness.pages import PAGES, Example, examples
@@ -122,8 +122,7 @@ def test_installing_works_in_an_empty_home(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_completion_is_there_in_the_next_shell(shell: str, tmp_path: Path) -> None:
-    if not shutil.which(shell):
-        pytest.skip(f"no {shell} here")
+    need.program(shell, shell)
     ask, told = SHELLS[shell]
     assert told in in_an_empty_home(tmp_path, f"set -e\n{block('install.md', 'completion')}\n{ask}")
 

@@ -205,6 +205,13 @@ class Inspector:
         self.click(name, within)
         self.wait(f"{within} [role=tab][aria-selected=true]", name)
 
+    def compare(self, path: str) -> None:
+        """Replays the newest request of that path, and looks at what differs in the answer."""
+        self.open(path)
+        self.click("Replay")
+        self.wait_text(".detail .facts", "replay of")
+        self.tab("Compare")
+
     def type(self, selector: str, text: str) -> None:
         """In the place of what stands in a field."""
         element = self.wait(selector)

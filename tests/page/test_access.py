@@ -14,14 +14,12 @@ from page.gallery import Gallery
 from page.inspector import Inspector, OpenPage
 
 SIDEWAYS = "return document.documentElement.scrollWidth > document.documentElement.clientWidth"
+VISITED = ("/json", "/bad-json", "/hostile", "/html", "/png", "/binary", "/grpc", "/count")
 SIZES = {"wide": (1300, 850), "phone": (500, 850)}
 
 
 def _replayed(page: Inspector) -> None:
-    page.open("/count")
-    page.click("Replay")
-    page.wait_text(".detail .facts", "replay of")
-    page.tab("Compare")
+    page.compare("/count")
     page.wait(".diff")
 
 
@@ -75,6 +73,16 @@ VIEWS: dict[str, tuple[str, Callable[[Inspector], None] | None]] = {
 }
 
 
+def _show(page: Inspector, path: str, do: Callable[[Inspector], None] | None) -> None:
+    page.go(path)
+    if path == "/status":
+        page.wait("table.figures")
+    elif "?" not in path:
+        page.wait(".rows .request")
+    if do:
+        do(page)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_axe_finds_nothing_in_any_view(
@@ -84,16 +92,10 @@ def test_axe_finds_nothing_in_any_view(
     page = open_page(api, width=width, height=height, dark=dark)
     page.wait_text(".notice", "No request so far")
     found = {"empty": page.judged(axe)}
-    for path in ("/json", "/bad-json", "/hostile", "/html", "/png", "/binary", "/grpc", "/count"):
+    for path in VISITED:
         agent.get(path)
     for name, (path, do) in VIEWS.items():
-        page.go(path)
-        if path == "/status":
-            page.wait("table.figures")
-        elif "?" not in path:
-            page.wait(".rows .request")
-        if do:
-            do(page)
+        _show(page, path, do)
         assert not page.script(SIDEWAYS), f"{name} has to be scrolled sideways"
         page.shot(f"{size}-{'dark' if dark else 'light'}-{name}")
         found[name] = page.judged(axe)
@@ -254,7 +256,7 @@ def test_nothing_stands_on_something_else(
     """On a phone, and where the list has the window to itself."""
     endpoint = {"name": "another", "url": "http://", "upstream": {"url": gallery.address}}
     api.post("/api/endpoints", endpoint)
-    for path in ("/json", "/bad-json", "/hostile", "/html", "/png", "/binary", "/grpc", "/count"):
+    for path in VISITED:
         agent.get(path)
     parts = (
         '--X\r\nContent-Disposition: form-data; name="a"\r\nContent-Type: application/json\r\n\r\n{"a": 1}\r\n--X--\r\n'
@@ -267,13 +269,7 @@ def test_nothing_stands_on_something_else(
     # What unfolds is meant to be on top.
     views = {name: view for name, view in VIEWS.items() if name not in ("keys", "menu")}
     for name, (path, do) in {**views, "parts": ("/inspect/http", _opened("/echo"))}.items():
-        page.go(path)
-        if path == "/status":
-            page.wait("table.figures")
-        elif "?" not in path:
-            page.wait(".rows .request")
-        if do:
-            do(page)
+        _show(page, path, do)
         page.shot(f"{width}-{name}")
         found[name] = page.overlapping()
     assert {name: told for name, told in found.items() if told} == {}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
 from harness import ports
 from harness.agents import Agent, Agents
 from harness.local import LocalApi, local
 from harness.visitor import Visitor
+from page import followers
 from page.gallery import Gallery
 from page.inspector import OpenPage
 
@@ -219,18 +218,9 @@ def test_a_page_that_finds_no_place_says_why_and_goes_on_when_there_is_one(
     agent: Agent, api: LocalApi, open_page: OpenPage
 ) -> None:
     agent.get("/one")
-    others = []
-    try:
-        for _ in range(32):
-            one = socket.create_connection((api.host, api.port))
-            others.append(one)
-            one.sendall(f"GET /api/ui/events HTTP/1.1\r\nHost: {api.addr}\r\n\r\n".encode())
-            assert one.recv(12) == b"HTTP/1.1 200"
+    with followers.every_place(api):
         page = open_page(api)
         page.wait_text(".filter .fault", "too many pages look at this agent")
-    finally:
-        for one in others:
-            one.close()
     page.wait_rows("GET /one 200")
     assert page.text(".filter .fault") == ""
     page.forgive("503", "events")

@@ -15,6 +15,7 @@ from harness.agents import Agent, Agents
 from harness.local import LocalApi, local
 from harness.process import until
 from harness.visitor import Visitor
+from page import followers
 from page.gallery import Gallery
 from page.inspector import OpenPage
 
@@ -184,7 +185,7 @@ return Boolean(found && found.closest(".request"));
 def test_a_page_that_does_not_read_holds_up_nobody(agent: Agent, api: LocalApi) -> None:
     stuck = socket.create_connection((api.host, api.port))
     stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    stuck.sendall(f"GET /api/ui/events HTTP/1.1\r\nHost: {api.addr}\r\n\r\n".encode())
+    followers.ask(stuck, api)
     flooded(agent, 2_000).join()
     assert agent.get("/text").status == 200
     stuck.close()
@@ -192,24 +193,14 @@ def test_a_page_that_does_not_read_holds_up_nobody(agent: Agent, api: LocalApi) 
 
 def test_there_is_room_for_other_requests_however_many_pages_are_open(agent: Agent, api: LocalApi) -> None:
     assert agent.url
-    opened = []
-    try:
-        for _ in range(32):
-            one = socket.create_connection((api.host, api.port))
-            opened.append(one)
-            one.sendall(f"GET /api/ui/events HTTP/1.1\r\nHost: {api.addr}\r\n\r\n".encode())
-            assert one.recv(12) == b"HTTP/1.1 200"
+    with followers.every_place(api) as taken:
         answer = api.ask("GET", "/api/ui/events")
         assert (answer.status, answer.json["msg"]) == (503, "busy")
         assert api.get("/api/status")["status"] == "online"
-        opened.pop().close()
-        until("a place is free again", lambda: _follows(api))
-    finally:
-        for one in opened:
-            one.close()
+        taken[-1].close()
+        until("a place is free again", lambda: _one_more(api))
 
 
-def _follows(api: LocalApi) -> bool:
+def _one_more(api: LocalApi) -> bool:
     with socket.create_connection((api.host, api.port)) as one:
-        one.sendall(f"GET /api/ui/events HTTP/1.1\r\nHost: {api.addr}\r\n\r\n".encode())
-        return one.recv(12) == b"HTTP/1.1 200"
+        return followers.follows(one, api)

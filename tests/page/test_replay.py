@@ -42,10 +42,7 @@ def test_a_replay_reaches_the_upstream_and_is_the_one_that_is_shown(
 
 def test_the_response_is_compared_with_that_of_the_original(page: Inspector, agent: Agent) -> None:
     agent.get("/count")
-    page.open("/count")
-    page.click("Replay")
-    page.wait_text(".detail .facts", "replay of")
-    page.tab("Compare")
+    page.compare("/count")
     page.wait_text(".diff .old", '− "count": 1'.replace("− ", "−   "))
     page.wait_text(".diff .new", '+   "count": 2')
     page.wait_text(".diff .same", '"same": "always"')
@@ -54,10 +51,7 @@ def test_the_response_is_compared_with_that_of_the_original(page: Inspector, age
 
 def test_the_same_response_is_said_to_be_the_same(page: Inspector, agent: Agent) -> None:
     agent.get("/br")
-    page.open("/br")
-    page.click("Replay")
-    page.wait_text(".detail .facts", "replay of")
-    page.tab("Compare")
+    page.compare("/br")
     # But for the time in its head, there is nothing to see.
     shown = page.wait_text("#part-panel", "")
     assert "Hello" not in page.text(".diff .old, .diff .new"), shown
@@ -65,10 +59,7 @@ def test_the_same_response_is_said_to_be_the_same(page: Inspector, agent: Agent)
 
 def test_of_long_responses_the_lines_that_differ_are_shown(page: Inspector, agent: Agent) -> None:
     agent.get("/changing")
-    page.open("/changing")
-    page.click("Replay")
-    page.wait_text(".detail .facts", "replay of")
-    page.tab("Compare")
+    page.compare("/changing")
     page.wait_text(".diff .old", "− line 7 of 1", "− line 19007 of 1")
     page.wait_text(".diff .new", "+ line 7 of 2", "+ line 19007 of 2")
     page.wait_text(".diff .gap", "… 993 lines that are the same …")
@@ -78,10 +69,7 @@ def test_of_long_responses_the_lines_that_differ_are_shown(page: Inspector, agen
 
 def test_of_a_long_line_the_part_that_differs_is_shown(page: Inspector, agent: Agent) -> None:
     agent.get("/changing-line")
-    page.open("/changing-line")
-    page.click("Replay")
-    page.wait_text(".detail .facts", "replay of")
-    page.tab("Compare")
+    page.compare("/changing-line")
     page.wait_text(".diff .old b", "1")
     page.wait_text(".diff .new", "+ line 0 line 1", "line 7 of 2 line 8", "…")
     assert "line 500" not in page.text(".diff")
