@@ -14,6 +14,7 @@ from pathlib import Path
 
 from result import ROOT, Failed, Left, run
 
+PACKAGING = ROOT / "packaging"
 # The oldest Debian there is for the architecture, of those with a Python that is new enough.
 SUITES = {"riscv64": "trixie"}
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
@@ -34,7 +35,7 @@ def tried(package: Path, mirrors: list[str]) -> str:
     architecture = package.stem.rpartition("_")[2]
     with tempfile.NamedTemporaryFile("r") as said:
         hooks = (
-            f"copy-in {package} {ROOT / 'packaging' / 'try.py'} /tmp",
+            f"copy-in {package} {PACKAGING / 'try.py'} {PACKAGING / 'behind.py'} /tmp",
             f'chroot "$1" dpkg --install /tmp/{package.name}',
             f'unshare --net sh -c "{TRY}" >{said.name}',
         )

@@ -2,14 +2,13 @@
 
 usage: packaging/try.py [COMMAND …]
 
-For machines that packages were built for elsewhere; the standard library is all it takes. It ends with 0 when the
-visitor got what is behind the tunnel.
+For machines that packages were built for elsewhere; the standard library and behind.py are all it takes. It ends with 0
+when the visitor got what is behind the tunnel, and nothing of the agent is left.
 """
 
 from __future__ import annotations
 
 import http.client
-import http.server
 import os
 import socket
 import subprocess
@@ -17,33 +16,21 @@ import sys
 import sysconfig
 import tempfile
 import threading
-import time
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-BODY = os.urandom(1 << 20)
+import behind
+
 PATIENCE = 180  # an emulated machine takes its time
-
-
-class Service(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(BODY)))
-        self.end_headers()
-        self.wfile.write(BODY)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def main() -> int:
     command = sys.argv[1:] or [str(Path(sysconfig.get_path("scripts")) / "portway")]
-    service = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service)
-    threading.Thread(target=service.serve_forever, daemon=True).start()
+    port = behind.serve()
     with tempfile.TemporaryDirectory() as home:
         env = {**os.environ, "HOME": home, "XDG_CONFIG_HOME": home, "XDG_STATE_HOME": home}
         agent = subprocess.Popen(
-            [*command, "http", str(service.server_port), "--url", "http://try.localhost"],
+            [*command, "http", str(port), "--url", "http://try.localhost"],
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -54,40 +41,41 @@ def main() -> int:
         assert agent.stdout
         line = agent.stdout.readline()  # Forwarding URL -> UPSTREAM
         try:
-            return visit(line)
+            if not line.startswith("Forwarding "):
+                print(f"try: no tunnel: {line!r}", file=sys.stderr)
+                return 1
+            return tried(urlsplit(line.split()[1]), agent)
         finally:
             agent.terminate()
             agent.wait(PATIENCE)
-            gone(line)
             patience.cancel()
 
 
-def visit(line: str) -> int:
-    if not line.startswith("Forwarding "):
-        print(f"try: no tunnel: {line!r}", file=sys.stderr)
-        return 1
-    url = urlsplit(line.split()[1])
-    visitor = http.client.HTTPConnection("127.0.0.1", url.port or 80, timeout=PATIENCE)
+def tried(url: SplitResult, agent: subprocess.Popen[str]) -> int:
+    address = ("127.0.0.1", url.port or 80)
+    visitor = http.client.HTTPConnection(*address, timeout=PATIENCE)
     visitor.request("GET", "/", headers={"Host": url.netloc})
     answer = visitor.getresponse()
-    same = answer.status == 200 and answer.read() == BODY
-    print(f"try: {line.split()[1]} answers {answer.status}{'' if same else ', with something else'}")
-    return 0 if same else 1
+    same = (answer.read(), answer.status) == (behind.BODY, 200)
+    print(f"try: {url.geturl()} answers {answer.status}{'' if same else ', with something else'}")
+    agent.terminate()
+    # Where the agent is a child of what was ended, it has to end too, and the visitor's connection with it.
+    left = leftover(visitor.sock, address)
+    if left:
+        print("try: it still runs, though it was ended", file=sys.stderr)
+    return 0 if same and not left else 1
 
 
-def gone(line: str) -> None:
-    """Waits until nobody serves the URL any more: where the agent is a child of what was ended, it has to end too."""
-    port = urlsplit(line.split()[1]).port or 80 if line.startswith("Forwarding ") else 0
-    latest = time.monotonic() + PATIENCE
-    while port and listens(port):
-        if time.monotonic() > latest:
-            raise SystemExit("try: it still runs, though it was ended")
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as visitor:
-        visitor.settimeout(PATIENCE)
-        return visitor.connect_ex(("127.0.0.1", port)) == 0
+def leftover(connection: socket.socket, address: tuple[str, int]) -> bool:
+    """Whether somebody still serves there once a connection with it is over."""
+    try:
+        connection.recv(1)
+    except ConnectionError:
+        pass
+    except TimeoutError:
+        return True
+    with socket.socket() as another:
+        return another.connect_ex(address) == 0
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 usage: packaging/try_service.py [COMMAND …]
 
-For the managers of services that are not on this machine; the standard library is all it takes. Nothing is configured
-but one endpoint, so the edge inside the agent serves it.
+For the managers of services that are not on this machine; the standard library and behind.py are all it takes. Nothing
+is configured but one endpoint, so the edge inside the agent serves it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+import behind
+
 T = TypeVar("T")
 
-BODY = b"served by a service"
 PATIENCE = 120
 WEB = ("127.0.0.1", 4747)
 CONFIG = """\
@@ -35,24 +34,12 @@ endpoints: [{{name: try, url: "http://try.localhost", upstream: {{url: {port}}}}
 """
 
 
-class Behind(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(BODY)))
-        self.end_headers()
-        self.wfile.write(BODY)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 def main() -> int:
     command = sys.argv[1:] or [str(Path(sysconfig.get_path("scripts")) / "portway")]
-    behind = ThreadingHTTPServer(("127.0.0.1", 0), Behind)
-    threading.Thread(target=behind.serve_forever, daemon=True).start()
+    port = behind.serve()
     with tempfile.TemporaryDirectory() as home:
         config = Path(home) / "portway.yml"
-        config.write_text(CONFIG.format(web="{}:{}".format(*WEB), port=behind.server_port))
+        config.write_text(CONFIG.format(web="{}:{}".format(*WEB), port=port))
         if os.name != "nt":
             config.chmod(0o600)
         service = [*command, "service"]
@@ -78,7 +65,7 @@ def run(*argv: str) -> None:
 def served() -> None:
     url = urlsplit(until("it serves", lambda: next(iter(urls()), "")))
     answer = fetched("127.0.0.1", url.port or 80, "/", url.netloc)
-    if answer != BODY:
+    if answer != behind.BODY:
         raise SystemExit(f"try_service: {url.geturl()} answers {answer[:200]!r}")
 
 
@@ -101,6 +88,7 @@ def fetched(address: str, port: int, path: str, host: str = "localhost") -> byte
 
 
 def until(what: str, ask: Callable[[], T]) -> T:
+    """Asks again and again: a service manager announces none of this."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if answer := ask():
