@@ -30,10 +30,10 @@ class Limits(ctypes.Structure):
 def tie(process: int) -> None:
     """`process` (an identifier) ends with this one. Where the system forbids it, it does not: all else works."""
     with contextlib.suppress(OSError):
-        system = _system()
+        system, job = _system(), _job()
         handle = system.OpenProcess(SET_QUOTA_AND_TERMINATE, False, process)
         if handle:
-            system.AssignProcessToJobObject(_job(), handle)
+            system.AssignProcessToJobObject(job, handle)
             system.CloseHandle(handle)
 
 
