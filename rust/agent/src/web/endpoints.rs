@@ -13,8 +13,7 @@ use tokio::time::timeout;
 
 use super::definition::{self, Definition, Family};
 use super::reply::{Problem, Reply, json_reply, no_content};
-use super::ui::mask;
-use super::{Web, names, objects};
+use super::{Web, mask, names, objects};
 use crate::board::without_number;
 use crate::endpoint::{Bound, Endpoint};
 use crate::plan::EndpointPlan;

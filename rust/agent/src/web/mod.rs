@@ -2,7 +2,7 @@
 //!
 //! - [`listen`]: where it is found. [`places`]: for how many at once. [`guard`]: who may ask. [`route`]: what there is to
 //!   ask for.
-//! - [`reply`], [`names`], [`objects`]: how answers look.
+//! - [`reply`], [`names`], [`objects`]: how answers look. [`mask`]: secrets are not in them.
 //! - [`endpoints`], [`definition`], [`turns`]: endpoints that are started while the agent runs.
 //! - [`requests`]: what visitors asked of them.
 //! - [`ui`]: the page for people.
@@ -14,6 +14,7 @@ mod definition;
 mod endpoints;
 mod guard;
 mod listen;
+mod mask;
 mod names;
 mod objects;
 mod places;

@@ -6,8 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::guard::host_of;
-use super::names;
-use super::ui::mask;
+use super::{mask, names};
 use crate::board::Board;
 use crate::console::Status;
 use crate::endpoint::{Bound, Endpoint};

@@ -1,7 +1,7 @@
 //! The inspection page (agent-api §8), and what it asks of the agent beyond the interface that
 //! programs use: its own routes are under `/api/ui/`.
 //!
-//! - [`assets`]: its files. [`status`], [`mask`]: the agent and its configuration.
+//! - [`assets`]: its files. [`status`]: the agent and its configuration.
 //! - [`events`]: the live list. [`filter`], [`summary`]: what is in it. [`record`]: one of them in
 //!   full. [`again`]: one of them, sent again.
 
@@ -9,7 +9,6 @@ mod again;
 mod assets;
 mod events;
 mod filter;
-pub(super) mod mask;
 mod record;
 mod status;
 mod summary;

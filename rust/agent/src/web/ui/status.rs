@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::super::{Web, objects};
-use super::mask::{self, MASK, masked};
 use crate::plan::{Cas, EdgeAddress, EndpointPlan, Plan, ProxyPlan};
+use crate::web::mask::{self, MASK, masked};
 
 impl Web {
     pub(super) fn status_page(&self) -> Value {

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-pub(in crate::web) const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 /// Characters of a text that are shown: certificates are long and say nothing to people.
 const SHOWN: usize = 2000;
 
@@ -106,7 +106,7 @@ pub(super) fn policy(text: &str) -> Value {
 }
 
 /// The same for programs, as text: one without credentials stays as it was written.
-pub(in crate::web) fn policy_text(text: &str) -> String {
+pub(super) fn policy_text(text: &str) -> String {
     let (found, same) =
         if let Ok(tree @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(text) {
             let found = without_secrets(&tree, masked_text);
@@ -121,7 +121,7 @@ pub(in crate::web) fn policy_text(text: &str) -> String {
 }
 
 /// Whether a text has the mask where a secret was: it would become one itself.
-pub(in crate::web) fn has_mask(policy: &str) -> bool {
+pub(super) fn has_mask(policy: &str) -> bool {
     let json = format!("\"{MASK}\"");
     policy.contains(&json)
         || policy
