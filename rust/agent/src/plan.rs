@@ -240,6 +240,9 @@ pub struct Note {
     pub fields: Map<String, Value>,
 }
 
+/// What the plain one of two schemes has behind the name that the other goes by.
+const PLAIN: &str = " (http)";
+
 /// One endpoint that is wanted.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -379,6 +382,17 @@ impl AgentTls {
 // === impl EndpointPlan ===
 
 impl EndpointPlan {
+    /// The name of the plain one beside an endpoint of TLS.
+    pub(crate) fn plain_name(secure: &str) -> String {
+        format!("{secure}{PLAIN}")
+    }
+
+    /// The name of the endpoint beside which this is the plain one.
+    pub(crate) fn plain_of(&self) -> Option<&str> {
+        let secure = self.name.strip_suffix(PLAIN);
+        secure.filter(|_| self.proto == "http")
+    }
+
     /// The upstream as it is shown.
     pub fn shown_upstream(&self) -> &str {
         if self.addr.is_empty() {

@@ -301,10 +301,7 @@ impl Agent {
             .cloned()
             .partition(|endpoint| endpoint.plan.host_of.is_some());
         // Of two schemes the plain one is told of first, as others do it.
-        let twins = all.iter().filter(|one| one.plan.proto == "http");
-        let late: HashSet<_> = twins
-            .filter_map(|one| one.plan.name.strip_suffix(" (http)"))
-            .collect();
+        let late: HashSet<_> = all.iter().filter_map(|one| one.plan.plain_of()).collect();
         let mut untold = self.bind_all(mux, leaders, &late, first, refused).await?;
         for follower in &followers {
             let leader = follower.plan.host_of.as_deref();

@@ -269,13 +269,10 @@ impl Web {
 impl Definition {
     fn rename(&mut self, name: &str) {
         for plan in &mut self.plans {
-            // The second has more behind its name.
-            let rest = if plan.name.ends_with(" (http)") && plan.proto == "http" {
-                " (http)"
-            } else {
-                ""
+            plan.name = match plan.plain_of() {
+                Some(_) => EndpointPlan::plain_name(name),
+                None => name.to_owned(),
             };
-            plan.name = format!("{name}{rest}");
             if let Some(leader) = &mut plan.host_of {
                 name.clone_into(leader);
             }

@@ -156,7 +156,7 @@ impl Given {
         match (wants("https"), wants("http")) {
             (true, true) => {
                 let secure = self.plan(name, "https")?;
-                let mut plain = self.plan(&format!("{name} (http)"), "http")?;
+                let mut plain = self.plan(&EndpointPlan::plain_name(name), "http")?;
                 if plain.url == "http://" {
                     // One host, whichever the edge chooses.
                     plain.host_of = Some(name.to_owned());
