@@ -7,6 +7,7 @@ import sys
 
 from portway.cli.commands import COMMANDS, HELP_FLAGS, below
 from portway.cli.describe import Flag, Spec, spec, takes_value
+from portway.cli.report import called
 
 WIDEST = 110
 NARROWEST = 20
@@ -151,7 +152,7 @@ class Page:
         self.lines.append("")
 
     def done(self) -> str:
-        return "\n".join(self.lines).rstrip("\n").replace("`portway ", f"`{self.program} ")
+        return called("\n".join(self.lines).rstrip("\n"), self.program)
 
 
 def wrapped(text: str, columns: int, hang: int) -> list[str]:

@@ -24,11 +24,11 @@ def notice(text: str) -> None:
     print(printable(called(text)), file=sys.stderr)
 
 
-def called(text: str) -> str:
-    """`text` with commands that it names under the name we go by, for there may be no other."""
+def called(text: str, name: str = "") -> str:
+    """`text` with commands that it names under `name`, or the one we go by, for there may be no other."""
     from portway.__main__ import program
 
-    return text.replace("`portway ", f"`{program()} ")
+    return text.replace("`portway ", f"`{name or program()} ")
 
 
 def answered(text: str) -> None:
